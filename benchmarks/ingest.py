@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks import Call, Row, Stage
 from morefromless.data.images import list_images, read_rgb
 from morefromless.ingest import ingest
-from morefromless.ingest.decoding import FORKED_AHEAD
+from morefromless.ingest.decoding import FORKED_PENDING_BATCHES
 from morefromless.ingest.parallel import forked, threaded
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
@@ -145,7 +145,7 @@ class Ingest(Stage):
 
     def _decoder_and_disk(self) -> Call:
         def write() -> None:
-            with _Blocks(self._bytes, self._patch, FORKED_AHEAD) as out:
+            with _Blocks(self._bytes, self._patch, FORKED_PENDING_BATCHES) as out:
 
                 def decode(start: int) -> int:
                     block = out.block(start)
@@ -154,7 +154,9 @@ class Ingest(Stage):
                     return start
 
                 # While one block is written, the next blocks are decoded.
-                for start in forked(decode, range(0, self.count, BATCH), WORKERS, FORKED_AHEAD):
+                for start in forked(
+                    decode, range(0, self.count, BATCH), WORKERS, FORKED_PENDING_BATCHES
+                ):
                     out.write(start)
                 out.sync()
 

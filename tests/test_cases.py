@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from morefromless.data.images import read_rgb
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, PANNUKE
 from morefromless.errors import UnreadablePatch
 from morefromless.ingest import open_source
@@ -41,7 +41,7 @@ def read(
         Folder(str(tmp_path / "images"), classes="none"), tmp_path / "masks", scheme
     )
     (item,) = source.items()
-    return Nuclei.decode(source.read(item)[ARRAY]), source.skipped_parts(item)
+    return Nuclei.decode(source.read(item)[NUCLEI_ARRAY]), source.skipped_parts(item)
 
 
 BLANK = np.full((64, 64, 3), 255, np.uint8)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
-from morefromless.data.nuclei import ARRAY, BORDER_BIT, Nuclei
+from morefromless.data.nuclei import BORDER_BIT, NUCLEI_ARRAY, Nuclei
 from morefromless.data.store import Store
 from morefromless.data.store_files import CORNER
 from morefromless.errors import DataError
@@ -30,7 +30,7 @@ def export_geojson(store: Store, folder: Path) -> int:
     function did not write, or if patches were resized and their original size is unknown (no scale
     and no cut).
     """
-    scheme, array = store.scheme, store.array(ARRAY)
+    scheme, array = store.scheme, store.array(NUCLEI_ARRAY)
     corners = _corners(store.table)
     images: dict[str, list[int]] = {}
     for row, (name, x, y) in enumerate(zip(store.table["id"], *corners.T, strict=True)):
@@ -74,7 +74,7 @@ def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:
     """Return the side of each patch in pixels of its image, before any resizing."""
-    side, count = int(store.array(ARRAY).shape[1]), len(corners)
+    side, count = int(store.array(NUCLEI_ARRAY).shape[1]), len(corners)
     provenance = store.meta.provenance
     if not provenance.get("resize"):
         return [side] * count

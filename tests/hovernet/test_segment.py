@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from morefromless.cli import run
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.hovernet import network
@@ -75,7 +75,7 @@ def test_nuclei_are_where_they_lie_at_any_magnification(
     store = Store.open(tmp_path / "store")
     for row, name in enumerate(store.table["id"]):
         k = int(Path(name).stem[1:])
-        nuclei = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+        nuclei = Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row]))
         assert nuclei.types.tolist() == [1 + k % 5] * k
         red = store.array("he")[row][..., 0] > 127
         differing = ((nuclei.instances > 0) != red).sum()

@@ -10,7 +10,7 @@ import pytest
 
 from morefromless.data.geojson import feature_collection
 from morefromless.data.labels import UNLABELLED
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, UnreadablePatch
@@ -43,7 +43,7 @@ class Tiles(Source):
         if item.id == "t2":
             raise UnreadablePatch("unreadable: as drawn")
         image, nuclei = self.drawn(item.id)
-        return {"he": image, ARRAY: nuclei.encode()}
+        return {"he": image, NUCLEI_ARRAY: nuclei.encode()}
 
     @staticmethod
     def drawn(name: str) -> tuple[npt.NDArray[np.uint8], Nuclei]:
@@ -74,7 +74,7 @@ def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path
         for row in mine:
             x, y = (int(part[1:]) for part in store.table["id"][row].split("_")[1:])
             np.testing.assert_array_equal(store.array("he")[row], image[y : y + 10, x : x + 10])
-            stored = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+            stored = Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row]))
             np.testing.assert_array_equal(
                 stored.instances > 0, whole.instances[y : y + 10, x : x + 10] > 0
             )

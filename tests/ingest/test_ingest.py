@@ -370,9 +370,11 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "in")
     first = run(root, tmp_path / "store")
     again = run(root, tmp_path / "store")
-    assert again.already
-    assert ingest(root, tmp_path / "store", progress=False).already  # a path is a source too
-    assert not first.already
+    assert again.already_existed
+    assert ingest(
+        root, tmp_path / "store", progress=False
+    ).already_existed  # a path is a source too
+    assert not first.already_existed
     assert again.accepted == first.accepted
     assert str(again).startswith("Already done: ")
     with pytest.raises(DataError, match="exists and was not made from this source with these opt"):
@@ -394,12 +396,12 @@ def test_two_ingests_of_which_one_ends_as_the_other_begins(
     @contextmanager
     def late(work: Path) -> Iterator[None]:
         monkeypatch.setattr(module, "_claimed", claimed)
-        assert not ingest(source, store, progress=False).already
+        assert not ingest(source, store, progress=False).already_existed
         with claimed(work):
             yield
 
     monkeypatch.setattr(module, "_claimed", late)
-    assert ingest(source, store, progress=False).already
+    assert ingest(source, store, progress=False).already_existed
     assert len(source.readings()) == 60
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "store"]
 
@@ -523,7 +525,7 @@ def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> N
         (root / "A").rename(tmp_path / "disk")
         (root / "A").symlink_to(tmp_path / "disk")
     ingest(Folder(str(root)), tmp_path / "store", progress=False)
-    assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already
+    assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already_existed
     Image.fromarray(patch(99)).save(root / "A" / "000.png")
     with pytest.raises(DataError, match="was not made from this source"):
         ingest(Folder(str(root)), tmp_path / "store", progress=False)

@@ -26,8 +26,8 @@ WORKERS = 2
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "ITEMS", SHARD)
-    monkeypatch.setattr(decoding, "AHEAD", WORKERS)
+    monkeypatch.setattr(shards, "MAX_ITEMS", SHARD)
+    monkeypatch.setattr(decoding, "PENDING_BATCHES", WORKERS)
 
 
 def run(source: Source, destination: Path, **options: Any) -> None:
@@ -221,7 +221,7 @@ def test_neither_shards_nor_workers_change_a_byte(
 ) -> None:
     stores = []
     for workers, items in ((1, 3), (3, 256)):
-        monkeypatch.setattr(shards, "ITEMS", items)
+        monkeypatch.setattr(shards, "MAX_ITEMS", items)
         stores.append(tmp_path / f"{items}")
         ingest(Counting(tmp_path / "log", 60), stores[-1], workers=workers, progress=False)
     assert contents(stores[0]) == contents(stores[1])

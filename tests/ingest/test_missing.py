@@ -13,7 +13,7 @@ from PIL import Image
 
 from morefromless import cli
 from morefromless.data.geojson import write_geojson
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path)
     again = ingest(
         Lacking(tmp_path / "log", COUNT), incomplete.path, missing="keep", progress=False
     )
-    assert again.already
+    assert again.already_existed
     assert "; 13 without expression; 11 without ihc); " in str(again)
 
 
@@ -232,8 +232,8 @@ def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:
 def test_an_ingest_that_was_killed_goes_on_with_the_same_policy_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "ITEMS", 4)
-    monkeypatch.setattr(decoding, "AHEAD", 2)
+    monkeypatch.setattr(shards, "MAX_ITEMS", 4)
+    monkeypatch.setattr(decoding, "PENDING_BATCHES", 2)
     run(Lacking(tmp_path / "whole.log", COUNT), tmp_path / "whole", missing="keep")
     source, destination = Lacking(tmp_path / "log", COUNT), tmp_path / "store"
     assert os.WIFSIGNALED(killed_at(60, source, destination, missing="keep"))
@@ -302,6 +302,6 @@ def test_nuclei_beside_views_that_are_missing(tmp_path: Path) -> None:
     source = WithNuclei(Lacking(tmp_path / "log", 20, side=16), tmp_path / "masks", PANNUKE)
     ingest(source, tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store")
-    assert store.has(ARRAY).all()
+    assert store.has(NUCLEI_ARRAY).all()
     assert set(store.meta.absent) == {"ihc", "expression"}
     assert len(store.nuclei) == len(store.table)

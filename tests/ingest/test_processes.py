@@ -30,9 +30,9 @@ COUNT = 300
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "MANY", 1)
-    monkeypatch.setattr(decoding, "FORKED_AHEAD", 4)
-    monkeypatch.setattr(shards, "ITEMS", 20)
+    monkeypatch.setattr(decoding, "MIN_FORKED_ITEMS", 1)
+    monkeypatch.setattr(decoding, "FORKED_PENDING_BATCHES", 4)
+    monkeypatch.setattr(shards, "MAX_ITEMS", 20)
 
 
 class Forkable(Counting):
@@ -189,7 +189,7 @@ def test_what_the_disk_refuses_in_a_process_is_said(
 def test_few_patches_are_decoded_by_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "MANY", 41)
+    monkeypatch.setattr(decoding, "MIN_FORKED_ITEMS", 41)
     source = Forkable(tmp_path / "log", 40)
     run(source, tmp_path / "store")
     assert not source.children(os.getpid())

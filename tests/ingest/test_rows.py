@@ -25,7 +25,7 @@ def written(folder: Path, side: int, held: bool, taken: list[int]) -> Path:
         for start in range(0, COUNT, shape.batch):
             for index in range(start, min(start + shape.batch, COUNT)):
                 if index in taken:
-                    put = each.hold if held else each.write
+                    put = each.buffer if held else each.write
                     put(index, {"he": patches[index]})
             each.flush()
         small = each.finish(sorted(taken))

@@ -12,7 +12,7 @@ from PIL import Image
 from morefromless import nuclei_formats
 from morefromless.cli import run
 from morefromless.data.geojson import write_geojson
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
@@ -87,7 +87,7 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert store.scheme.name == "pannuke"
     assert store.meta.datasheet.segmentation == "masks (auto)"
     for row, name in enumerate(store.table["id"]):
-        content = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+        content = Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row]))
         expected = nuclei(int(Path(name).stem[1:]))
         np.testing.assert_array_equal(content.instances, expected.instances)
         np.testing.assert_array_equal(content.types, expected.types)
@@ -130,7 +130,9 @@ def test_other_types_beside_the_masks_are_another_store(
         (tmp_path / f"labels/types/p{i:02}.json").write_text(json.dumps(types))
     options: dict[str, Any] = {"nuclei": tmp_path / "labels", "nuclei_format": nuclei_format}
     ingest(open_source(str(images), **options), tmp_path / "store", progress=False)
-    assert ingest(open_source(str(images), **options), tmp_path / "store", progress=False).already
+    assert ingest(
+        open_source(str(images), **options), tmp_path / "store", progress=False
+    ).already_existed
     (tmp_path / "labels/types/p00.json").write_text(json.dumps(types | {"1": "Neoplastic"}))
     with pytest.raises(DataError, match="was not made from this source with these options"):
         ingest(open_source(str(images), **options), tmp_path / "store", progress=False)
@@ -143,7 +145,7 @@ def test_the_same_path_comes_before_the_same_name(
     ingest(open_source(str(images), nuclei=masks), tmp_path / "store", progress=False)
     store = Store.open(tmp_path / "store")
     row = int(np.flatnonzero(store.table["id"] == "A/p00.png")[0])
-    assert set(Nuclei.decode(np.asarray(store.array(ARRAY)[row])).types) == {3}
+    assert set(Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row])).types) == {3}
 
 
 def test_what_cannot_be_used_is_rejected_and_counted(
@@ -197,7 +199,9 @@ def test_out_and_in_again_is_the_same(tmp_path: Path) -> None:
     assert len(second.table) == 27
     for row, name in enumerate(second.table["id"]):
         old = int(np.flatnonzero(first.table["id"] == Path(name).stem)[0])
-        np.testing.assert_array_equal(second.array(ARRAY)[row], first.array(ARRAY)[old])
+        np.testing.assert_array_equal(
+            second.array(NUCLEI_ARRAY)[row], first.array(NUCLEI_ARRAY)[old]
+        )
 
 
 def test_an_export_stays_in_its_folder(tissue: Store, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from morefromless.errors import DataError
 from morefromless.files import StorageError
 from morefromless.ingest.decoding import Record
 from morefromless.ingest.shapes import ImageShape, Shape
-from morefromless.ingest.shards import ITEMS, Plan, Shards
+from morefromless.ingest.shards import MAX_ITEMS, Plan, Shards
 
 SHAPE = Shape({"he": ImageShape(8)}, {"he": 8}, {"file": 3}, ("file",))
 CONFIG = IngestConfig(source="counting", store=Path("store"))
@@ -40,7 +40,7 @@ def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
         again.records()
 
 
-@pytest.mark.parametrize(("side", "items"), [(8, ITEMS), (1000, 20), (2000, 5), (10_000, 1)])
+@pytest.mark.parametrize(("side", "items"), [(8, MAX_ITEMS), (1000, 20), (2000, 5), (10_000, 1)])
 def test_a_shard_is_of_so_many_items_and_bytes(side: int, items: int) -> None:
     assert Plan.of("listing", 5, CONFIG, Shape({"he": ImageShape(side)}, None)).shard == items
 

@@ -227,9 +227,9 @@ def test_what_is_done_is_not_done_again(
     assert (tmp_path / "store.partial/slides/a.png").exists()
     monkeypatch.setattr("morefromless.ingest.tiling.find_tissue", killed)
     report = ingest(Tiles(config), tmp_path / "store", progress=False)
-    assert not report.already
+    assert not report.already_existed
     assert not (tmp_path / "store.partial").exists()
-    assert ingest(Tiles(config), tmp_path / "store", progress=False).already
+    assert ingest(Tiles(config), tmp_path / "store", progress=False).already_existed
     other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
     with pytest.raises(DataError, match="was not made from these slides with these options"):
         Tiles(other).items()
@@ -251,7 +251,7 @@ def test_a_kill_between_the_last_two_renames_is_mended(
         with pytest.raises(KeyboardInterrupt):
             ingest(Tiles(config), config.store, progress=False)
     assert (tmp_path / "store.partial/store/slides/a.png").exists()
-    assert not ingest(Tiles(config), config.store, progress=False).already
+    assert not ingest(Tiles(config), config.store, progress=False).already_existed
     assert sorted(path.name for path in (config.store / "slides").glob("*.png")) == [
         "a.png",
         "b.png",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from morefromless.data.colours import COLOURS
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.encoders import build_encoder, check_encoder
@@ -79,12 +79,12 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
     rows = np.arange(20)
     for views, untouched in (("authors", False), ("plain", True)):
         pair = Pair({"primary": "nuclei:raw", "twin": "nuclei:raw"}, views, 32)
-        images = pair.render({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+        images = pair.render({NUCLEI_ARRAY: torch.from_numpy(tissue.array(NUCLEI_ARRAY)[rows])})
         drawn = pair.augment(images, seed=0, step=0)["primary"]
         known = set(images["primary"].unique().tolist())
         assert (set(drawn.unique().tolist()) <= known) is untouched
     one_hot = Pair({"primary": "nuclei:one-hot", "twin": "nuclei:one-hot"}, "authors", 32)
-    images = one_hot.render({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+    images = one_hot.render({NUCLEI_ARRAY: torch.from_numpy(tissue.array(NUCLEI_ARRAY)[rows])})
     with pytest.raises(ConfigError, match="this mask has 6 channels"):
         one_hot.augment(images, seed=0, step=0)
 

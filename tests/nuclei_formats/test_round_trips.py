@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from morefromless.data.geojson import write_geojson
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources.folder import Folder
@@ -220,7 +220,7 @@ def read(images: Path, masks: Path) -> Nuclei:
     """Read with the same function as `mfl ingest --nuclei`; the file selects the format."""
     source = WithNuclei(Folder(str(images), classes="none"), masks, PANNUKE)
     (item,) = source.items()
-    return Nuclei.decode(source.read(item)[ARRAY])
+    return Nuclei.decode(source.read(item)[NUCLEI_ARRAY])
 
 
 def listed(nuclei: Nuclei) -> list[tuple[int, int, bytes]]:

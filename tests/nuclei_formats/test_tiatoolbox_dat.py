@@ -252,7 +252,7 @@ def test_other_files_and_floods_are_refused(
     path.write_bytes(zlib.compress(b"\x80\x04" + bytes(2**22)))
     with pytest.raises(UnreadablePatch, match=r"too large: a.dat holds more than"):
         TiatoolboxDat().read(path, (3, 4))
-    monkeypatch.setattr(_joblib, "MOST_STEPS", 1000)
+    monkeypatch.setattr(_joblib, "MAX_OPCODES", 1000)
     path.write_bytes(b"\x80\x04" + b"}" * 2000 + b".")
     with pytest.raises(UnreadablePatch, match=r"too large: the file takes more than"):
         TiatoolboxDat().read(path, (3, 4))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest, open_source
@@ -27,8 +27,8 @@ def test_a_source_and_a_nuclei_format_make_a_store(tmp_path: Path) -> None:
     assert store.classes == ("dark", "light")
     assert len(store.indices("train")) + len(store.indices("test")) == 40
     assert not set(store.groups("train")) & set(store.groups("test"))  # type: ignore[arg-type]
-    assert (store.array(ARRAY)[:, 0, 0, 0] == 1).all()
-    assert (store.array(ARRAY)[:, 0, -1, 0] == 2).all()
+    assert (store.array(NUCLEI_ARRAY)[:, 0, 0, 0] == 1).all()
+    assert (store.array(NUCLEI_ARRAY)[:, 0, -1, 0] == 2).all()
     assert store.nuclei.groupby("patch").size().to_numpy().tolist() == [2] * 40
     assert np.asarray(store.array("he")).shape == (40, 16, 16, 3)
 

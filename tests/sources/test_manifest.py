@@ -438,7 +438,7 @@ def test_read_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_another_reference_is_another_store(tmp_path: Path) -> None:
     table = pairs(tmp_path, split=None)
     ingest(written(tmp_path, table), tmp_path / "store", progress=False)
-    assert ingest(written(tmp_path, table), tmp_path / "store", progress=False).already
+    assert ingest(written(tmp_path, table), tmp_path / "store", progress=False).already_existed
     table.loc[0, "ihc"] = "ihc/1.png"
     with pytest.raises(DataError, match="was not made from this source"):
         ingest(written(tmp_path, table), tmp_path / "store", progress=False)

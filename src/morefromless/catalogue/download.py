@@ -14,7 +14,7 @@ from morefromless.files import check_space, explaining, sync
 from morefromless.progress import Bar
 
 CHUNK = 2**20
-STALL, PAUSE, ATTEMPTS = 30.0, 1.0, 5
+TIMEOUT, RETRY_PAUSE, MAX_ATTEMPTS = 30.0, 1.0, 5
 """Timeout of an attempt without data in seconds, pause before the next attempt in seconds (doubled
 each time), and maximum number of attempts without progress."""
 
@@ -52,8 +52,8 @@ def _origin(file: PublicFile, local: Path) -> Path:
 def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None) -> Path:
     path, part = folder / file.name, folder / f"{file.name}.part"
     if path.exists():
-        if fault := _difference(file, path):
-            raise DataError(f"{path} {fault}; remove it and run again.")
+        if difference := _difference(file, path):
+            raise DataError(f"{path} {difference}; remove it and run again.")
         return path
     origin: Path | str
     if local is not None:
@@ -64,9 +64,9 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
         origin = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
         check_space(folder, (file.bytes or 0) - (part.stat().st_size if part.exists() else 0))
         _download(origin, file, part)
-    if fault := _difference(file, part):
+    if difference := _difference(file, part):
         part.unlink()
-        raise DataError(f"{origin} {fault}; run again, or use another --mirror or --local.")
+        raise DataError(f"{origin} {difference}; run again, or use another --mirror or --local.")
     sync(part)
     os.replace(part, path)
     return path
@@ -87,9 +87,9 @@ def _copy(origin: Path, part: Path) -> None:
 def _download(url: str, file: PublicFile, part: Path) -> None:
     """Append to `part` until it is complete. Each attempt resumes where the last one ended."""
     failures, reason = 0, ""
-    most = part.stat().st_size if part.exists() else 0
+    largest_size = part.stat().st_size if part.exists() else 0
     with Bar(desc=file.name, total=file.bytes, unit="B", unit_scale=True) as bar:
-        while failures < ATTEMPTS:
+        while failures < MAX_ATTEMPTS:
             try:
                 if _attempt(url, file, part, bar):
                     return
@@ -104,10 +104,10 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             except (http.client.HTTPException, OSError) as error:  # a timeout is an OSError too
                 reason = first_line(getattr(error, "reason", None) or error)
             size = part.stat().st_size if part.exists() else 0
-            failures = 0 if size > most else failures + 1
-            most = max(most, size)
-            if failures < ATTEMPTS:
-                time.sleep(PAUSE * 2**failures)
+            failures = 0 if size > largest_size else failures + 1
+            largest_size = max(largest_size, size)
+            if failures < MAX_ATTEMPTS:
+                time.sleep(RETRY_PAUSE * 2**failures)
     raise DataError(
         f"{url} cannot be downloaded ({reason}); the part received is kept. Run the same command "
         "again to resume, or use --mirror or --local if the file is available elsewhere."
@@ -119,7 +119,7 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
     begin = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
     try:
-        response = urllib.request.urlopen(request, timeout=STALL)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416 and begin:  # nothing is left, or the part belongs to another file
             if begin == file.bytes:
@@ -128,15 +128,15 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
             return False
         raise
     with response:
-        going_on = response.status == 206
-        if going_on and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
+        resumed = response.status == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
             part.unlink()
             return False
         length = response.headers.get("Content-Length")
-        begin = begin if going_on else 0  # a server that ignores ranges sends the whole file
+        begin = begin if resumed else 0  # a server that ignores ranges sends the whole file
         expected = file.bytes or (begin + int(length) if length and length.isdigit() else None)
         bar.total, bar.n = expected, begin
-        with part.open("ab" if going_on else "wb") as out:
+        with part.open("ab" if resumed else "wb") as out:
             while chunk := response.read1(CHUNK):
                 begin += len(chunk)
                 if expected is not None and begin > expected:

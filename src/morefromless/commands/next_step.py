@@ -4,7 +4,7 @@ import shlex
 
 from morefromless.config import Arm
 from morefromless.data.labels import tissue_classes
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import MoreFromLessError
 from morefromless.ingest.tiling import LOW_POWER
@@ -53,7 +53,7 @@ def _pair(store: Store) -> tuple[str, str]:
     except MoreFromLessError:
         names = sorted(store.arrays, key=lambda name: _rank(store, name))
     else:
-        names = [name for name in store.arrays if name not in ("he", ARRAY)]
+        names = [name for name in store.arrays if name not in ("he", NUCLEI_ARRAY)]
         if LOW_POWER in names:  # the sparse view of the same field
             return f"full:{LOW_POWER}", "full"
         names.sort(key=lambda name: _rank(store, name))
@@ -75,7 +75,7 @@ def _rank(store: Store, name: str) -> tuple[bool, bool, bool]:
 def _whole(store: Store, name: str) -> str:
     """Return the modality that shows a whole array."""
     array = store.array(name)
-    if name == ARRAY:
+    if name == NUCLEI_ARRAY:
         return f"nuclei:types={len(store.scheme.types)}"
     if array.ndim != 4:
         return f"vector:{array.shape[1]},array={name}"

@@ -12,7 +12,7 @@ from morefromless.data.masks import most_common_values
 from morefromless.data.schemes import UNTYPED, RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
-ARRAY = "nuclei"
+NUCLEI_ARRAY = "nuclei"
 """Name of the array with label images, in a store or a source."""
 
 MAX_NUCLEI = 2**15 - 1

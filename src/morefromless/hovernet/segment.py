@@ -94,16 +94,16 @@ def segment(
     paths = geojson_paths([item.id for item in items], root)
     todo = [k for k, path in enumerate(paths) if not path.is_file()]
     settings = {"um_per_px": scale, "at": at, "source": sheet.title}
-    facts = _record(root)
+    facts = _read_record(root)
     if facts is not None:
-        _check(root, facts, settings)
+        _check_record(root, facts, settings)
     if not todo:
         return SegmentReport(folder, 0, len(items), 0, 0, 0)
     network = engine()
     if facts is not None:
-        _check(root, facts, network.facts)
+        _check_record(root, facts, network.facts)
     else:
-        _begin(root, {**settings, **network.facts})
+        _write_record(root, {**settings, **network.facts})
     counts = {"nuclei": 0, "too_small": 0}
     rejected: list[dict[str, str]] = []
     progress_bar = Bar(
@@ -184,7 +184,7 @@ def _segment(
         counts["too_small"] += dropped
 
 
-def _record(root: Path) -> dict[str, Any] | None:
+def _read_record(root: Path) -> dict[str, Any] | None:
     path = root / RECORD
     if not path.is_file():
         if root.is_dir() and any(root.rglob("*.geojson")):
@@ -199,7 +199,7 @@ def _record(root: Path) -> dict[str, Any] | None:
         raise DataError(f"{path} is damaged; choose another folder.") from error
 
 
-def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
+def _check_record(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
     """Raise `DataError` if the record of the folder disagrees with the current settings."""
     identity = ("network", "weights_sha256", "um_per_px", "at", "source")
     differing = [
@@ -214,7 +214,7 @@ def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
         )
 
 
-def _begin(root: Path, facts: dict[str, Any]) -> None:
+def _write_record(root: Path, facts: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     files.write_json(
         root / RECORD,

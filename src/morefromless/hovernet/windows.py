@@ -61,19 +61,19 @@ def to_grid(
     """
     if instances.shape == shape:
         return instances, 0
-    at = [
+    indices = [
         ((np.arange(extent) + 0.5) * size / extent).astype(np.intp)
         for extent, size in zip(shape, instances.shape, strict=True)
     ]
-    back = instances[at[0][:, None], at[1]]
+    resampled = instances[indices[0][:, None], indices[1]]
     dropped = 0
-    for number in np.setdiff1d(instances, back):
+    for number in np.setdiff1d(instances, resampled):
         if number == 0:
             continue
         middle = np.argwhere(instances == number).mean(0) + 0.5
         y, x = (middle * np.asarray(shape) / instances.shape).astype(np.intp)
-        if back[y, x]:
+        if resampled[y, x]:
             dropped += 1
         else:
-            back[y, x] = number
-    return back, dropped
+            resampled[y, x] = number
+    return resampled, dropped

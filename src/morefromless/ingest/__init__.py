@@ -42,7 +42,7 @@ from morefromless.sources import Item, Source
 
 __all__ = ["IngestReport", "ingest", "open_source"]
 
-CONTENT = {
+WORK_FILES = {
     "lock",
     "plan.json",
     "provenance.json",
@@ -101,7 +101,7 @@ def ingest(
         um_per_px=um_per_px,
     )
     items = list(source.items())  # a user's own class may return a generator
-    listing.check(items, source.datasheet(), split)
+    listing.check_listing(items, source.datasheet(), split)
     spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)
     work = path.with_name(f"{path.name}.partial")
@@ -132,18 +132,18 @@ def _existing(path: Path, work: Path, provenance: dict[str, Any]) -> Store | Non
     """
     if not path.is_file() and not (path.exists() and any(path.iterdir())):
         return None
-    store = _store_of(path, provenance)
+    store = _open_matching(path, provenance)
     if store is None:
         raise DataError(
             f"{path} exists and was not made from this source with these options; remove it, or "
             "choose another destination."
         )
-    if _is_ours(work):
+    if _is_work_folder(work):
         shutil.rmtree(work, ignore_errors=True)
     return store
 
 
-def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
+def _open_matching(path: Path, provenance: dict[str, Any]) -> Store | None:
     """The store at `path`, or None if there is no store of this provenance."""
     try:
         store = Store.open(path)
@@ -152,17 +152,17 @@ def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
     return store if store.meta.provenance == provenance else None
 
 
-def _is_ours(work: Path) -> bool:
+def _is_work_folder(work: Path) -> bool:
     """Whether a folder contains only files of an ingest, so that it is safe to remove."""
     return work.is_dir() and all(
-        path.name in CONTENT or path.suffix == ".partial" for path in work.iterdir()
+        path.name in WORK_FILES or path.suffix == ".partial" for path in work.iterdir()
     )
 
 
 @contextmanager
 def _claimed(work: Path) -> Iterator[None]:
     """Lock the folder for this process and remove temporary files of killed processes."""
-    if work.exists() and not _is_ours(work):
+    if work.exists() and not _is_work_folder(work):
         raise DataError(
             f"{work} contains files that are not from an ingest; move it, or choose another "
             "destination."
@@ -198,7 +198,7 @@ def _build(
             shape, sample = survey(source, items, config.size, config.resize, config.workers)
             plan = Plan.of(listed, len(items), config, shape)
             files.write_json(plan_path, plan)
-        _forget_other_order(work, provenance)
+        _discard_other_order(work, provenance)
         shards = Shards(work / "shards", plan)
         shards.check_space()
         with Rows(work / "store", work / "thumbnails.npy", plan.shape, plan.count) as rows:
@@ -222,7 +222,7 @@ def _build(
             shutil.rmtree(work)  # there is nothing to resume, and it may fill the disk
         raise
     except DataError:
-        for name in CONTENT - {"slides"}:  # resuming would only raise the same error again
+        for name in WORK_FILES - {"slides"}:  # resuming would only raise the same error again
             _remove(work / name)
         raise
     finally:
@@ -231,7 +231,7 @@ def _build(
     shutil.rmtree(work, ignore_errors=True)  # another process may create the lock at the same time
 
 
-def _forget_other_order(work: Path, provenance: dict[str, Any]) -> None:
+def _discard_other_order(work: Path, provenance: dict[str, Any]) -> None:
     """Discard all shards if a killed ingest with other options has already reordered the arrays."""
     path = work / "provenance.json"
     if path.exists() and read_json(path, dict[str, Any]) != provenance:

@@ -9,11 +9,11 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.data.arrays import open_npy
-from morefromless.data.nuclei import ARRAY, nuclei_table
+from morefromless.data.nuclei import NUCLEI_ARRAY, nuclei_table
 from morefromless.data.store_files import COLUMNS, CORNER, content_hash
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.checks import check_images
-from morefromless.ingest.decoding import kinds
+from morefromless.ingest.decoding import count_kinds
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import Selection
 from morefromless.ingest.shapes import Shape
@@ -21,7 +21,7 @@ from morefromless.sources import Datasheet
 
 PERCENTILES = (0.1, 99.9)
 """Percentiles over the training patches that give the range of a channel."""
-SAMPLE = 256
+MAX_SAMPLE = 256
 """Maximum number of training patches for the percentiles."""
 
 
@@ -48,8 +48,8 @@ def assemble(
             absent = accepted["absent"].tolist()
             present = {n: [n not in names for names in absent] for n in selection.absent}
             pd.DataFrame(present).to_parquet(folder / "present.parquet", index=False)
-        if ARRAY in shape.arrays:
-            nuclei_table(open_npy(folder / f"{ARRAY}.npy")).to_parquet(
+        if NUCLEI_ARRAY in shape.arrays:
+            nuclei_table(open_npy(folder / f"{NUCLEI_ARRAY}.npy")).to_parquet(
                 folder / "nuclei.parquet", index=False
             )
         selection.caveats += check_images(folder, table, small, shape, list(datasheet.scales))
@@ -71,9 +71,9 @@ def _order(accepted: list[int]) -> list[int]:
     >>> _order([0, 2, 3, 5])
     [0, 5, 2, 3]
     """
-    count, places = len(accepted), set(accepted)
+    count, row_set = len(accepted), set(accepted)
     tail = (row for row in accepted if row >= count)
-    return [row if row in places else next(tail) for row in range(count)]
+    return [row if row in row_set else next(tail) for row in range(count)]
 
 
 def _facts(file: Path) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _channels(path: Path, accepted: pd.DataFrame, names: tuple[str, ...]) -> dic
     present = np.array([path.stem not in absent for absent in accepted["absent"]])
     train = present & (accepted["split"] == "train").to_numpy()
     rows = np.flatnonzero(next(mask for mask in (train, present, ~present) if mask.any()))
-    sample = array[rows[:: -(-len(rows) // SAMPLE)]].reshape(-1, array.shape[3])
+    sample = array[rows[:: -(-len(rows) // MAX_SAMPLE)]].reshape(-1, array.shape[3])
     low, high = np.percentile(sample, PERCENTILES, axis=0)
     ranges = [
         (float(np.floor(a)), float(max(np.ceil(b), np.floor(a) + 1)))
@@ -142,7 +142,7 @@ def _meta(
         "split_rule": selection.rule,
         "groups_known": selection.groups_known,
         "splits": {split: int(count) for split, count in accepted["split"].value_counts().items()},
-        "rejected": dict(kinds(selection.rejected["reason"])),
+        "rejected": dict(count_kinds(selection.rejected["reason"])),
         "absent": selection.absent,
         "omitted": selection.omitted,
         "caveats": selection.caveats,

@@ -11,18 +11,18 @@ from morefromless import files
 from morefromless.data.arrays import open_npy
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.near_duplicates import near_duplicates_across_splits
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.registration import estimate_shifts
 from morefromless.data.store import main_image
 from morefromless.ingest.shapes import Shape
 from morefromless.progress import Bar
 
-NEAR, SHIFTS, PRESENT = "near_duplicates.csv", "shifts.csv", "present.parquet"
-SAMPLE = 2048
+NEAR_FILE, SHIFTS_FILE, PRESENT_FILE = "near_duplicates.csv", "shifts.csv", "present.parquet"
+MAX_SAMPLE = 2048
 """Maximum number of patches whose shift is measured."""
-SHIFTED = 2
+MIN_SHIFT = 2
 """Smallest median shift in px that gives a caveat."""
-FEWEST = 5
+MIN_CLEAR_PATCHES = 5
 """Minimum number of patches with a clear shift for the median of a group to count."""
 
 
@@ -44,7 +44,7 @@ def check_images(
     paired = [
         name
         for name, image in shape.images.items()
-        if name not in (main, ARRAY, *other_fields) and image.side == shape.side
+        if name not in (main, NUCLEI_ARRAY, *other_fields) and image.side == shape.side
     ]
     return [
         *_near_duplicates(folder, table, small),
@@ -58,46 +58,46 @@ def _near_duplicates(
     pairs = near_duplicates_across_splits(small, table)
     if not len(pairs):
         return
-    files.write_csv(folder / NEAR, pairs)
+    files.write_csv(folder / NEAR_FILE, pairs)
     named = (pairs[["label", "train_label"]] != UNLABELLED).all(axis=1)
     other = int((named & (pairs["label"] != pairs["train_label"])).sum())
     yield (
         f"{len(pairs):,} patches of {' and '.join(sorted(pairs['split'].unique()))} look like a "
-        f"patch of train ({other:,} of them with a different label; {NEAR} lists them), so the "
-        "accuracy may be too high; check them, and split by group or exclude them."
+        f"patch of train ({other:,} of them with a different label; {NEAR_FILE} lists them), so "
+        "the accuracy may be too high; check them, and split by group or exclude them."
     )
 
 
 def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str]) -> Iterator[str]:
     rows = []
     for name in paired:
-        measured = _measured(folder, table, main, name)
+        measured = _measure_shifts(folder, table, main, name)
         whole, *groups = (
             {"array": name, "group": group, **_summary(part)}
             for group, part in [("all", measured), *measured.groupby("group")]
         )
         rows += [whole, *groups]
-        clear = [row for row in (whole, *groups) if row["clear"] >= FEWEST]
+        clear = [row for row in (whole, *groups) if row["clear"] >= MIN_CLEAR_PATCHES]
         worst = max(clear, key=lambda row: row["distance"], default=whole)
-        if clear and worst["distance"] >= SHIFTED:
+        if clear and worst["distance"] >= MIN_SHIFT:
             yield (
                 f"{name} is shifted relative to {main} by {whole['distance']:g} px (median of "
                 f"{whole['clear']:,} patches), and by {worst['distance']:g} px in group "
-                f"{worst['group']} ({SHIFTS}); register the images before ingest."
+                f"{worst['group']} ({SHIFTS_FILE}); register the images before ingest."
             )
     if rows:
-        files.write_csv(folder / SHIFTS, pd.DataFrame(rows))
+        files.write_csv(folder / SHIFTS_FILE, pd.DataFrame(rows))
 
 
-def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
+def _measure_shifts(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
     """Group, shift (x, y) and `clear`, for a sample of the patches that have both images."""
     images, others = (open_npy(folder / f"{n}.npy") for n in (main, name))
     rows = np.arange(len(table))
-    if (folder / PRESENT).exists():
-        present = pd.read_parquet(folder / PRESENT)
+    if (folder / PRESENT_FILE).exists():
+        present = pd.read_parquet(folder / PRESENT_FILE)
         both = [present[n] for n in (main, name) if n in present]
         rows = rows[np.all(both, axis=0)] if both else rows
-    rows = rows[:: max(1, -(-len(rows) // SAMPLE))]
+    rows = rows[:: max(1, -(-len(rows) // MAX_SAMPLE))]
     parts = []
     with Bar(desc="registration", total=len(rows), unit=" patches", delay=2) as bar:
         for start in range(0, len(rows), 32):

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.lru_cache import LruCache
-from morefromless.data.nuclei import ARRAY, assign_border_nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, assign_border_nuclei
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-TILES = 4
+CACHED_TILES = 4
 """Number of tiles in the cache."""
 
 
@@ -34,7 +34,7 @@ class Cut(Wrapper):
         super().__init__(tiles)
         self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
-        self._tiles = LruCache[Arrays](TILES)
+        self._tiles = LruCache[Arrays](CACHED_TILES)
 
     @property
     def fork_safe(self) -> bool:
@@ -95,6 +95,6 @@ class Cut(Wrapper):
         arrays = self.inside.read(tile)
         if len({array.shape[:2] for array in arrays.values() if array.ndim == 3}) > 1:
             raise UnreadablePatch("arrays differ in size: --cut needs arrays of the same size")
-        if ARRAY in arrays:
-            arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
+        if NUCLEI_ARRAY in arrays:
+            arrays[NUCLEI_ARRAY] = assign_border_nuclei(arrays[NUCLEI_ARRAY], self.side)
         return arrays

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
 from morefromless.errors import ConfigError, DataError, UnreadablePatch, none_usable
@@ -25,11 +25,11 @@ Read = Arrays | str
 
 SAMPLE = 32
 """Number of items read first to find the shape of the patches."""
-BATCH, AHEAD = 4, 64
+BATCH, PENDING_BATCHES = 4, 64
 """Threads: items per batch, and batches that may be decoded while a shard is synced to disk."""
-FORKED_AHEAD = 8
+FORKED_PENDING_BATCHES = 8
 """Processes: the same number of batches, of `Shape.batch` items each."""
-MANY = 1000
+MIN_FORKED_ITEMS = 1000
 """Minimum number of items for which starting processes pays off."""
 
 
@@ -57,7 +57,7 @@ def survey(
     """
 
     def read(index: int) -> tuple[int, Read]:
-        return index, _read(source, items[index])
+        return index, _read_item(source, items[index])
 
     spread = np.unique(np.linspace(0, len(items) - 1, SAMPLE).astype(int)).tolist()
     sample = dict(threaded(read, spread, workers))
@@ -78,7 +78,7 @@ def survey(
             if len(examples) == len(optional):
                 break
     if not usable:
-        kind, count = kinds(reasons.elements()).most_common(1)[0]
+        kind, count = count_kinds(reasons.elements()).most_common(1)[0]
         reason = next(reason for reason in reasons if reason.partition(":")[0] == kind)
         raise none_usable(len(items), reason, count)
     for name in optional:
@@ -90,7 +90,7 @@ def survey(
             raise DataError(f"None of the usable patches has {name}{''.join(why)}.")
     example = usable[0] | examples
     images = sorted(name for name in example if example[name].ndim == 3)
-    sides = {name: size or _commonest_side(name, [*usable, example]) for name in images}
+    sides = {name: size or _most_common_side(name, [*usable, example]) for name in images}
     shapes = {
         name: ImageShape(resize or sides[name], example[name].shape[2], str(example[name].dtype))
         for name in images
@@ -100,7 +100,7 @@ def survey(
     return Shape(shapes, expected, vectors, tuple(optional)), sample
 
 
-def _commonest_side(name: str, patches: Sequence[Arrays]) -> int:
+def _most_common_side(name: str, patches: Sequence[Arrays]) -> int:
     sides = Counter(len(arrays[name]) for arrays in patches if name in arrays)
     return max(sides, key=lambda side: (sides[side], side))
 
@@ -122,20 +122,25 @@ def decode(
     arrays.
     """
     processes = (
-        workers > 1 and len(indices) >= MANY and source.fork_safe and sys.platform == "linux"
+        workers > 1
+        and len(indices) >= MIN_FORKED_ITEMS
+        and source.fork_safe
+        and sys.platform == "linux"
     )
-    batch, ahead = (rows.shape.batch, FORKED_AHEAD) if processes else (BATCH, AHEAD)
-    write = rows.hold if processes else rows.write
+    batch, ahead = (
+        (rows.shape.batch, FORKED_PENDING_BATCHES) if processes else (BATCH, PENDING_BATCHES)
+    )
+    write = rows.buffer if processes else rows.write
 
-    def written(start: int) -> list[Record]:
-        records = [_written(index) for index in indices[start : start + batch]]
+    def decode_batch(start: int) -> list[Record]:
+        records = [decode_item(index) for index in indices[start : start + batch]]
         if processes:
             rows.flush()
         return records
 
-    def _written(index: int) -> Record:
+    def decode_item(index: int) -> Record:
         read = sample.pop(index, None)
-        read = _read(source, items[index]) if read is None else read
+        read = _read_item(source, items[index]) if read is None else read
         record, arrays = _fit(read, rows.shape, missing, source.skipped_parts(items[index]))
         if arrays:
             write(index, arrays)
@@ -144,25 +149,25 @@ def decode(
     starts = range(0, len(indices), batch)
     # One more process than cores, because one usually waits for the disk.
     parallel = (
-        forked(written, starts, workers + 1, ahead)
+        forked(decode_batch, starts, workers + 1, ahead)
         if processes
-        else threaded(written, starts, workers, ahead)
+        else threaded(decode_batch, starts, workers, ahead)
     )
     for records in parallel:
         yield from records
 
 
-def _read(source: Source, item: Item) -> Read:
+def _read_item(source: Source, item: Item) -> Read:
     try:
         arrays = source.read(item)
     except UnreadablePatch as problem:
         return str(problem)
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise _unusable(source, name, type(array).__name__)
+            raise _unsupported(source, name, type(array).__name__)
         image = array.dtype in (np.uint8, np.uint16) and array.ndim == 3
         if not (image or (array.dtype == np.float32 and array.ndim == 1 and array.size)):
-            raise _unusable(source, name, f"{array.dtype} {array.shape}")
+            raise _unsupported(source, name, f"{array.dtype} {array.shape}")
         if not image and not np.isfinite(array).all():
             return f"not finite: value {int(np.argmin(np.isfinite(array)))} of {name}"
     sizes = [array.shape[:2] for array in arrays.values() if array.ndim == 3]
@@ -174,7 +179,7 @@ def _read(source: Source, item: Item) -> Read:
     return arrays
 
 
-def _unusable(source: Source, name: str, what: str) -> ConfigError:
+def _unsupported(source: Source, name: str, what: str) -> ConfigError:
     """The error for a `read` (perhaps of a user's own class) that returns unsupported values."""
     return ConfigError(
         f"{type(source).__name__}.read returns '{name}' as {what}; it must return NumPy arrays: "
@@ -192,7 +197,7 @@ def _fit(
     arrays = {
         name: array
         if name in shape.vectors
-        else _resized(array, shape.images[name].side, name == ARRAY)
+        else _resized(array, shape.images[name].side, name == NUCLEI_ARRAY)
         for name, array in read.items()
     }
     # Hash present arrays only, because zeros that were read differ from a missing array.
@@ -257,6 +262,6 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
     return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, limit), dtype=array.dtype)
 
 
-def kinds(reasons: Iterable[str]) -> Counter[str]:
+def count_kinds(reasons: Iterable[str]) -> Counter[str]:
     """Count rejection reasons by kind, the words before the colon."""
     return Counter(reason.partition(":")[0] for reason in reasons)

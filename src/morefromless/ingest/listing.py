@@ -12,26 +12,28 @@ from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 
 
-def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
+def check_listing(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
     """Raise `DataError` if these items cannot make a store, regardless of their pixels."""
     title = datasheet.title
     if not items:
         raise DataError(f"{title} lists no patches; check the path.")
-    twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
-    if twice:
-        raise DataError(f"{title} lists the id '{twice[0]}' twice; every patch needs its own id.")
+    duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+    if duplicates:
+        raise DataError(
+            f"{title} lists the id '{duplicates[0]}' twice; every patch needs its own id."
+        )
     labels = sorted({item.label for item in items})
     check_spellings(labels)
     groups = {item.group for item in items if item.group is not None}
     check_spellings(groups, "groups (patients or slides)")
     classes = tissue_classes(labels)
     if len(classes) < classes_needed(items, datasheet, split):
-        beside = " and unlabelled patches" * (len(classes) < len(labels))
+        also_unlabelled = " and unlabelled patches" * (len(classes) < len(labels))
         raise DataError(
-            f"{title} has only one class ('{classes[0]}'){beside}; comparing encoders needs at "
-            "least two classes (as folders, in a column of labels or in paths with --label), or "
-            "nuclei (--nuclei). To train without classes, use --unlabelled; in a table, leave the "
-            "column of labels empty."
+            f"{title} has only one class ('{classes[0]}'){also_unlabelled}; comparing encoders "
+            "needs at least two classes (as folders, in a column of labels or in paths with "
+            "--label), or nuclei (--nuclei). To train without classes, use --unlabelled; in a "
+            "table, leave the column of labels empty."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])

@@ -50,7 +50,7 @@ def open_source(
     >>> len(open_source("synthetic:patches=90,size=64", cut=32).items())
     360
     """
-    source = _images(spec, unlabelled, bare=label is not None)
+    source = _images(spec, unlabelled, ignore_folders=label is not None)
     if label is not None or group is not None or classes or drop:
         source = Relabelled(source, label, group, classes, drop)
     if nuclei is not None:
@@ -65,8 +65,8 @@ def open_images(spec: str) -> Source:
     return _files(spec, "none") if files else _images(spec, unlabelled=False)
 
 
-def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
-    """`bare` means that the labels of a folder are not read from its folders."""
+def _images(spec: str, unlabelled: bool, ignore_folders: bool = False) -> Source:
+    """`ignore_folders` means that the labels of a folder are not read from its folders."""
     name = spec.partition(":")[0]
     path = Path(spec).expanduser()
     files = path.is_dir() or is_archive(path)
@@ -75,12 +75,12 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
             f"--unlabelled is for a folder or archive of images, and '{spec}' is not one; remove "
             "--unlabelled."
         )
-    if unlabelled or (bare and files):
+    if unlabelled or (ignore_folders and files):
         return Folder(spec, "none")
     if name in members(sources, Source):
         return build(spec, sources, Source)
     if name in names() and ":" in spec:
-        return _catalogued(name, Path(spec.partition(":")[2]).expanduser())
+        return _open_catalogued(name, Path(spec.partition(":")[2]).expanduser())
     if files:
         return _files(spec, "named")
     if path.is_file():
@@ -116,7 +116,7 @@ def _files(spec: str, classes: Literal["named", "none"]) -> Source:
     return source
 
 
-def _catalogued(name: str, folder: Path) -> Source:
+def _open_catalogued(name: str, folder: Path) -> Source:
     """A public data set in a folder written by `mfl fetch`."""
     sheet = public_set(name)
     path = folder / sheet.ingest
@@ -126,8 +126,8 @@ def _catalogued(name: str, folder: Path) -> Source:
 
 
 def _hint(path: Path) -> str:
-    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = near_names(path.name, beside)
+    siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = near_names(path.name, siblings)
     known = members(sources, Source)
     named = near_names(str(path), known)
     if near or named:

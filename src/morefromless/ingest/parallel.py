@@ -33,10 +33,10 @@ def forked(
     any reason. Raises `WorkerError` if a worker was killed.
     """
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("fork"), initializer=_begin, initargs=(call,)
+        workers, multiprocessing.get_context("fork"), initializer=_start_worker, initargs=(call,)
     )
     try:
-        yield from _in_order(pool, _called, keys, ahead or 4 * workers)
+        yield from _in_order(pool, _call_in_worker, keys, ahead or 4 * workers)
     except BrokenProcessPool as error:
         raise WorkerError(
             "A worker process was killed, perhaps because memory ran out; run the same command "
@@ -45,14 +45,14 @@ def forked(
 
 
 def _in_order(pool: Executor, call: Callable[[K], T], keys: Iterable[K], ahead: int) -> Iterator[T]:
-    waiting: deque[Future[T]] = deque()
+    pending: deque[Future[T]] = deque()
     try:
         for key in keys:
-            waiting.append(pool.submit(call, key))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(call, key))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -61,7 +61,7 @@ _call: Callable[[Any], Any]
 """The function that a worker process calls. Set in worker processes only."""
 
 
-def _begin(call: Callable[[Any], Any]) -> None:
+def _start_worker(call: Callable[[Any], Any]) -> None:
     global _call
     _call = call
     gc.freeze()  # else the collector writes to, and so copies, memory shared with the parent
@@ -69,7 +69,7 @@ def _begin(call: Callable[[Any], Any]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _called(key: Any) -> Any:
+def _call_in_worker(key: Any) -> Any:
     return _call(key)
 
 

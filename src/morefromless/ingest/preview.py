@@ -17,10 +17,10 @@ from morefromless.data.slides import Slide
 from morefromless.data.tissue import OVERVIEW_UM_PER_PX, Tissue
 from morefromless.errors import UnreadablePatch
 
-LONGEST = 1400
+MAX_SIDE = 1400
 """Maximum side of the picture in px."""
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
-LINE = 22
+LINE_HEIGHT = 22
 """Height of a line of text in px."""
 
 
@@ -37,7 +37,8 @@ def write_preview(
     Areas outside the tissue are paler than in the slide. Captions explain numbers and colours.
     """
     scale = max(
-        slide.um_per_px or OVERVIEW_UM_PER_PX, max(tissue.mask.shape) * OVERVIEW_UM_PER_PX / LONGEST
+        slide.um_per_px or OVERVIEW_UM_PER_PX,
+        max(tissue.mask.shape) * OVERVIEW_UM_PER_PX / MAX_SIDE,
     )
     width, height = (max(1, int(side / slide.scale(scale))) for side in slide.size)
     overview = tissue.overview
@@ -54,27 +55,29 @@ def write_preview(
     draw = ImageDraw.Draw(picture)
     counts = Counter(label for *_, label in tiles)
     names = sorted(counts, key=str)
-    tints = class_colours(names)
+    colours = class_colours(names)
     factor = 1 / slide.scale(scale)
     side = config.size * slide.scale(config.mpp) * factor
     for x, y, label in tiles:
         corner = x * factor, y * factor
         draw.rectangle(
-            (*corner, corner[0] + side - 1, corner[1] + side - 1), outline=tints[label], width=2
+            (*corner, corner[0] + side - 1, corner[1] + side - 1), outline=colours[label], width=2
         )
     lines = [
         (f"{name}: {len(tiles):,} tiles of {config.size} px at {config.mpp:g} µm/px", (0, 0, 0)),
         (f"tissue on {tissue.share:.1%} of the slide (outlined)", (0, 0, 0)),
         *(
-            (f"{label or 'no annotation'}: {counts[label]:,}", tints[label])
+            (f"{label or 'no annotation'}: {counts[label]:,}", colours[label])
             for label in names
             if label or len(names) > 1
         ),
     ]
-    sheet = Image.new("RGB", (max(width, 560), height + LINE * len(lines) + 8), (255, 255, 255))
+    sheet = Image.new(
+        "RGB", (max(width, 560), height + LINE_HEIGHT * len(lines) + 8), (255, 255, 255)
+    )
     text, font = ImageDraw.Draw(sheet), ImageFont.truetype(FONT, 15)
     for number, (line, colour) in enumerate(lines):
-        text.text((6, 4 + LINE * number), line, fill=colour, font=font)
-    sheet.paste(picture, (0, LINE * len(lines) + 8))
+        text.text((6, 4 + LINE_HEIGHT * number), line, fill=colour, font=font)
+    sheet.paste(picture, (0, LINE_HEIGHT * len(lines) + 8))
     with files.replacing(path) as temporary:
         sheet.save(temporary, format="PNG")

@@ -16,7 +16,7 @@ class IngestReport:
     """A store and how it was made. `str(report)` is the summary line."""
 
     store: Store
-    already: bool = False
+    already_existed: bool = False
     """Whether the store already existed, made from the same source with the same options."""
     spellings: Mapping[str, str] = field(default_factory=dict)
     """Class or group as the source spells it -> normal form, if the two differ."""
@@ -50,8 +50,8 @@ class IngestReport:
         """The store's caveats, channel ranges, skipped parts of the source, and changed names."""
         omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
-        some = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
-        more = f" and {len(some) - 5} more" if len(some) > 5 else ""
+        changes = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
+        more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
         ranges = [
             f"{name} has the channels {', '.join(self.store.channels(name))}; use it as modality "
             f"{image_spec(self.store, name)} (range: 0.1st to 99.9th percentile of the training "
@@ -63,7 +63,8 @@ class IngestReport:
             *self.store.caveats,
             *ranges,
             *[f"Skipped: {counts}."] * bool(omitted),
-            *[f"Names changed to their normal form: {', '.join(some[:5])}{more}."] * bool(some),
+            *[f"Names changed to their normal form: {', '.join(changes[:5])}{more}."]
+            * bool(changes),
         ]
 
     def __str__(self) -> str:
@@ -75,10 +76,10 @@ class IngestReport:
         listed = f" ({reasons}; listed in {path / 'rejected.csv'})" if reasons else ""
         nuclei = ""
         if self.nuclei is not None:
-            each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
-            nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({each})" * bool(each)
+            by_type = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
+            nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({by_type})" * bool(by_type)
         return (
-            f"{'Already done: ' * self.already}{path} contains {self.accepted:,} patches of "
-            f"{classes} {'class' if classes == 1 else 'classes'}{nuclei} ({splits}); "
+            f"{'Already done: ' * self.already_existed}{path} contains {self.accepted:,} patches "
+            f"of {classes} {'class' if classes == 1 else 'classes'}{nuclei} ({splits}); "
             f"{self.rejected.total():,} rejected{listed}."
         )

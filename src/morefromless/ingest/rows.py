@@ -17,7 +17,7 @@ from morefromless.data.near_duplicates import SIDE, thumbnail
 from morefromless.data.store import main_image
 from morefromless.ingest.shapes import Shape
 
-SMALL = np.dtype((np.float32, (SIDE, SIDE)))
+THUMBNAIL = np.dtype((np.float32, (SIDE, SIDE)))
 PAGE = 4096
 """Bytes. Writes that bypass the page cache need an offset, address and length that are multiples of
 this. Rows start after one page, so that they are aligned when the file is mapped."""
@@ -26,8 +26,9 @@ this. Rows start after one page, so that they are aligned when the file is mappe
 class Rows:
     """The npy files of a store and of thumbnails. Row i of each file is item i.
 
-    Any number of threads may call `write`, and any number of processes may call `hold` and `flush`.
-    Files are not memory-mapped for writing, because a full disk would then kill the process.
+    Any number of threads may call `write`, and any number of processes may call `buffer` and
+    `flush`. Files are not memory-mapped for writing, because a full disk would then kill the
+    process.
     """
 
     def __init__(self, folder: Path, thumbnails: Path, shape: Shape, count: int) -> None:
@@ -38,14 +39,14 @@ class Rows:
             name: _File(folder / f"{name}.npy", shape.row(name), shape.batch)
             for name in shape.arrays
         }
-        self._small = _File(thumbnails, SMALL, shape.batch)
-        self._every = (*self._files.values(), self._small)
+        self._small = _File(thumbnails, THUMBNAIL, shape.batch)
+        self._all_files = (*self._files.values(), self._small)
 
     def __enter__(self) -> "Rows":
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        for file in self._every:
+        for file in self._all_files:
             file.close()
 
     def write(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -54,22 +55,22 @@ class Rows:
             for file, array in self._by_file(arrays):
                 file.write(index, array)
 
-    def hold(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def buffer(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Buffer the arrays of one item in this process until `flush`. Maximum: `shape.batch`
         items."""
         for file, array in self._by_file(arrays):
-            file.hold(index, array)
+            file.buffer(index, array)
 
     def flush(self) -> None:
         """Write the buffered items."""
         with files.explaining(self.folder):
-            for file in self._every:
+            for file in self._all_files:
                 file.flush()
 
     def sync(self) -> None:
         """Sync written data to disk."""
         with files.explaining(self.folder):
-            for file in self._every:
+            for file in self._all_files:
                 file.sync()
 
     def finish(self, order: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -78,8 +79,8 @@ class Rows:
         Returns the thumbnails in this order, memory-mapped. Items only move to places of rejected
         items, so after a kill the same call can be repeated with the same result.
         """
-        moved = [(row, place) for place, row in enumerate(order) if row != place]
-        for file in self._every:
+        moved = [(row, position) for position, row in enumerate(order) if row != position]
+        for file in self._all_files:
             file.finish(moved, len(order))
         self.sync()
         small: npt.NDArray[np.float32] = np.load(self._small.path, mmap_mode="r")
@@ -99,26 +100,26 @@ class _File:
     def __init__(self, path: Path, row: np.dtype[Any], batch: int) -> None:
         self.path, self.row, self.batch = path, row, batch
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._around_cache = _around_cache(path)
-        self._held: list[int] = []
+        self._direct_descriptor = _open_direct(path)
+        self._buffered: list[int] = []
 
     def write(self, index: int, array: npt.NDArray[Any]) -> None:
         self._write(np.ascontiguousarray(array).data.cast("B"), self._offset(index))
 
-    def hold(self, index: int, array: npt.NDArray[Any]) -> None:
-        self._memory[len(self._held)] = array
-        self._held.append(index)
+    def buffer(self, index: int, array: npt.NDArray[Any]) -> None:
+        self._memory[len(self._buffered)] = array
+        self._buffered.append(index)
 
     def flush(self) -> None:
         size, memory = self.row.itemsize, self._memory.data.cast("B")
-        for first, count in _runs(self._held):
-            begin, offset = first * size, self._offset(self._held[first])
+        for first, count in _runs(self._buffered):
+            begin, offset = first * size, self._offset(self._buffered[first])
             data = memory[begin : begin + count * size]
             done = 0
             if begin % PAGE == offset % PAGE == len(data) % PAGE == 0:
-                done = self._write_around_cache(data, offset)
+                done = self._write_direct(data, offset)
             self._write(data[done:], offset + done)
-        self._held.clear()
+        self._buffered.clear()
 
     @cached_property
     def _memory(self) -> npt.NDArray[Any]:
@@ -131,15 +132,15 @@ class _File:
 
     def finish(self, moved: Sequence[tuple[int, int]], count: int) -> None:
         if os.fstat(self._descriptor).st_size > self._offset(count):
-            for row, place in moved:
-                self._write(memoryview(self._read(row)), self._offset(place))
+            for row, position in moved:
+                self._write(memoryview(self._read(row)), self._offset(position))
             os.ftruncate(self._descriptor, self._offset(count))
         self._write(memoryview(self._header(count)), 0)
 
     def close(self) -> None:
         os.close(self._descriptor)
-        if self._around_cache is not None:
-            os.close(self._around_cache)
+        if self._direct_descriptor is not None:
+            os.close(self._direct_descriptor)
 
     def _offset(self, index: int) -> int:
         return PAGE + index * self.row.itemsize
@@ -154,12 +155,12 @@ class _File:
     def _read(self, row: int) -> bytes:
         return os.pread(self._descriptor, self.row.itemsize, self._offset(row))
 
-    def _write_around_cache(self, data: memoryview, offset: int) -> int:
+    def _write_direct(self, data: memoryview, offset: int) -> int:
         """Write past the page cache. Returns the number of bytes written, 0 if not supported."""
-        if self._around_cache is None:
+        if self._direct_descriptor is None:
             return 0
         try:
-            return os.pwrite(self._around_cache, data, offset)
+            return os.pwrite(self._direct_descriptor, data, offset)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -171,7 +172,7 @@ class _File:
             data, offset = data[count:], offset + count
 
 
-def _around_cache(path: Path) -> int | None:
+def _open_direct(path: Path) -> int | None:
     """A descriptor whose writes bypass the page cache, or None if that is not supported.
 
     The copy into the page cache takes longer than the write itself.
@@ -189,7 +190,7 @@ def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
     [(0, 3), (3, 2)]
     """
     first = 0
-    for place in range(1, len(indices) + 1):
-        if place == len(indices) or indices[place] != indices[place - 1] + 1:
-            yield first, place - first
-            first = place
+    for position in range(1, len(indices) + 1):
+        if position == len(indices) or indices[position] != indices[position - 1] + 1:
+            yield first, position - first
+            first = position

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from morefromless import nuclei_formats
 from morefromless.data.images import strip_image_extension
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
@@ -23,10 +23,10 @@ from morefromless.specs import build, members
 FOLDERS = frozenset({"instances", "types", "cell_detection"})
 """Folders that tools create around their files. They are not part of the image's name."""
 
-FIXED = frozenset({"cells", "cell_detection", "pinst_pp", "class_inst", "poly"})
+FIXED_NAMES = frozenset({"cells", "cell_detection", "pinst_pp", "class_inst", "poly"})
 """Fixed file names of tools. The folder of such a file has the name of the image."""
 
-ENDINGS = ("_cells", "_cp_masks", "_masks")
+NAME_SUFFIXES = ("_cells", "_cp_masks", "_masks")
 """Suffixes that tools append to the name of an image (CellViT, cellpose)."""
 
 
@@ -64,8 +64,8 @@ class WithNuclei(Wrapper):
     def files(self) -> Sequence[Path]:
         # Extensions of all formats, because some formats also read a table next to their file.
         formats = members(nuclei_formats, NucleiFormat).values()
-        endings = tuple(suffix for known in formats for suffix in known.suffixes)
-        files = (p for p in self._below if p.name.lower().endswith(endings) and p.is_file())
+        suffixes = tuple(suffix for known in formats for suffix in known.suffixes)
+        files = (p for p in self._all_paths if p.name.lower().endswith(suffixes) and p.is_file())
         return [*self.inside.files(), *files]
 
     @property
@@ -79,24 +79,26 @@ class WithNuclei(Wrapper):
     def items(self) -> Sequence[Item]:
         items = self.inside.items()
         if not self._files:
-            endings = ", ".join(sorted({s for reader in self._readers for s in reader.suffixes}))
+            suffixes = ", ".join(sorted({s for reader in self._readers for s in reader.suffixes}))
             raise DataError(
-                f"{self.folder} contains no segmentation files; expected extensions: {endings}."
+                f"{self.folder} contains no segmentation files; expected extensions: {suffixes}."
             )
         return items
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         path, reader = self._file(item)
-        arrays = {name: array for name, array in self.inside.read(item).items() if name != ARRAY}
+        arrays = {
+            name: array for name, array in self.inside.read(item).items() if name != NUCLEI_ARRAY
+        }
         height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
         nuclei = reader.read(path, (height, width))
         coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
         if nuclei.skipped:
             self._skipped_objects[item.id] = nuclei.skipped
-        return {**arrays, ARRAY: coded}
+        return {**arrays, NUCLEI_ARRAY: coded}
 
     @cached_property
-    def _below(self) -> list[Path]:
+    def _all_paths(self) -> list[Path]:
         """All files and folders below the folder, except hidden ones."""
         return [p for p in sorted(self.folder.rglob("*")) if not p.name.startswith(".")]
 
@@ -104,10 +106,10 @@ class WithNuclei(Wrapper):
     def _files(self) -> dict[Path, list[str]]:
         """File with a known extension -> possible paths of its image, most likely first."""
         files = {}
-        for path in self._below:
-            if self._of_ending(path):
+        for path in self._all_paths:
+            if self._readers_for(path):
                 relative = path.relative_to(self.folder).as_posix()
-                files[path] = _image_names(_normal(relative[: -self._ending(path)]))
+                files[path] = _image_names(_normal(relative[: -self._suffix_length(path)]))
         return files
 
     @cached_property
@@ -120,29 +122,29 @@ class WithNuclei(Wrapper):
             images[name].append(item.id)
             by_stem[PurePosixPath(name).name].append(item.id)
         folders = {str(PurePosixPath(name).parent) for name in images} - {"."}
-        by_path, by_name, fits = defaultdict(list), defaultdict(list), {}
+        by_path, by_name, matches = defaultdict(list), defaultdict(list), {}
         for path, names in self._files.items():
             exact = next((name for name in names if name in images), None)
             if exact is not None:
                 by_path[exact].append(path)
-                fits[path] = images[exact]
+                matches[path] = images[exact]
                 continue
             # A file in a folder that also has images belongs to those images only.
             if str(PurePosixPath(names[-1]).parent) not in folders:
                 stem = next((n for n in map(_stem, names) if n in by_stem), _stem(names[0]))
                 by_name[stem].append(path)
-                fits[path] = by_stem[stem]
-        return {name: by_path.get(name) or by_name.get(_stem(name), []) for name in images}, fits
+                matches[path] = by_stem[stem]
+        return {name: by_path.get(name) or by_name.get(_stem(name), []) for name in images}, matches
 
     def _file(self, item: Item) -> tuple[Path, NucleiFormat]:
-        files, fits = self._claims
+        files, matches = self._claims
         name = _normal(strip_image_extension(item.id))
         stem = _stem(name)
         candidates, auto = files.get(name, []), self.nuclei_format == "auto"
         usable = [
             (path, reader)
             for path in candidates
-            for reader in self._of_ending(path)
+            for reader in self._readers_for(path)
             if not auto or reader.recognises(path)
         ]
         if len(usable) > 1 and not auto:  # such as instances/a.png and types/a.png
@@ -156,19 +158,19 @@ class WithNuclei(Wrapper):
             paths = " and ".join(str(path.relative_to(self.folder)) for path, _ in usable[:2])
             raise UnreadablePatch(f"several segmentations: {paths} both match {stem}; keep one")
         (path, _), *_ = usable
-        if len(fits[path]) > 1:
+        if len(matches[path]) > 1:
             raise UnreadablePatch(
                 f"several images: {path.relative_to(self.folder)} matches "
-                f"{' and '.join(fits[path][:2])}; give each file the same path as its image"
+                f"{' and '.join(matches[path][:2])}; give each file the same path as its image"
             )
         return usable[0]
 
-    def _of_ending(self, path: Path) -> list[NucleiFormat]:
+    def _readers_for(self, path: Path) -> list[NucleiFormat]:
         """The readers for the extension of a file."""
         name = path.name.lower()
         return [reader for reader in self._readers if name.endswith(reader.suffixes)]
 
-    def _ending(self, path: Path) -> int:
+    def _suffix_length(self, path: Path) -> int:
         name = path.name.lower()
         suffixes = (suffix for reader in self._readers for suffix in reader.suffixes)
         return max(len(suffix) for suffix in suffixes if name.endswith(suffix))
@@ -193,6 +195,6 @@ def _image_names(path: str) -> list[str]:
     """
     *folders, stem = path.split("/")
     folders = [folder for folder in folders if folder not in FOLDERS]
-    short = "/".join(folders if stem in FIXED and folders else [*folders, stem])
-    endings = [short.removesuffix(ending) for ending in ENDINGS if short.endswith(ending)]
-    return list(dict.fromkeys([path, short, *endings]))
+    short = "/".join(folders if stem in FIXED_NAMES and folders else [*folders, stem])
+    suffixes = [short.removesuffix(suffix) for suffix in NAME_SUFFIXES if short.endswith(suffix)]
+    return list(dict.fromkeys([path, short, *suffixes]))

@@ -14,14 +14,14 @@ from morefromless.data.labels import UNLABELLED, tissue_classes
 from morefromless.data.splits import MEASURED_ADVICE, Split
 from morefromless.data.store_meta import SplitRule
 from morefromless.errors import DataError
-from morefromless.ingest.decoding import Record, kinds
+from morefromless.ingest.decoding import Record, count_kinds
 from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
 
-PRECEDENCE = {"test": 0, "val": 1, "train": 2}
+SPLIT_PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """If a patch has copies in several splits, the copy in the first of these splits is kept."""
 
-FEWEST_GROUPS = 6
+MIN_GROUPS = 6
 """With this many test groups, all signs agree by chance in less than 5 % of cases: 2 / 2^6."""
 
 
@@ -91,11 +91,11 @@ def select(
     selection = Selection(table, rule, known, dict(omitted))
     _reject_copies(table, rule)
     if rule == "label":
-        _reject_single(table)
+        _reject_singletons(table)
     if config.strict and len(selection.rejected):
         first = selection.rejected.iloc[0]
         raise strict_error(first["origin"], first["reason"])
-    _refuse_poor(selection, classes_needed)
+    _check_enough_classes(selection, classes_needed)
     if rule in ("group", "label"):
         _draw(selection, config)
     if rule != "test":
@@ -151,7 +151,7 @@ def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
     ids, labels, sides = (table[name].tolist() for name in ("id", "label", "split"))
     hashes = table["hash"].tolist()
     rows = [row for row, reason in enumerate(table["reason"]) if reason is None]
-    rows.sort(key=lambda row: (given and PRECEDENCE[sides[row]], labels[row] == UNLABELLED))
+    rows.sort(key=lambda row: (given and SPLIT_PRECEDENCE[sides[row]], labels[row] == UNLABELLED))
     first: dict[str, int] = {}
     for row in rows:
         twin = first.setdefault(hashes[row], row)
@@ -163,16 +163,16 @@ def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
         table.at[row, "reason"] = f"{kind}: same pixels as {ids[twin]}"
 
 
-def _reject_single(whole: pd.DataFrame) -> None:
+def _reject_singletons(whole: pd.DataFrame) -> None:
     table = _labelled(whole)
     counts = table[table["reason"].isna()].groupby("label")["id"].transform("size")
-    alone = counts.index[counts == 1]
-    if 2 * len(alone) > len(table):
+    singletons = counts.index[counts == 1]
+    if 2 * len(singletons) > len(table):
         raise DataError(
-            f"{len(alone)} of {len(table)} labelled patches are the only one of their class, but a "
-            f"class needs two, for train and test. {MEASURED_ADVICE}"
+            f"{len(singletons)} of {len(table)} labelled patches are the only one of their class, "
+            f"but a class needs two, for train and test. {MEASURED_ADVICE}"
         )
-    for row in alone:
+    for row in singletons:
         whole.at[row, "reason"] = "alone in its class: a class needs two, for train and test"
 
 
@@ -192,12 +192,12 @@ def _draw(selection: Selection, config: IngestConfig) -> None:
     selection.table.loc[accepted.index, "split"] = np.where(test, "test", "train")
 
 
-def _refuse_poor(selection: Selection, needed: int) -> None:
+def _check_enough_classes(selection: Selection, needed: int) -> None:
     labels = sorted(tissue_classes(selection.accepted["label"]))
     if len(labels) >= needed:
         return
     remainder = f"only class '{labels[0]}' is left" if labels else "none is left"
-    kind, count = kinds(selection.rejected["reason"]).most_common(1)[0]
+    kind, count = count_kinds(selection.rejected["reason"]).most_common(1)[0]
     reason = next(r for r in selection.rejected["reason"] if r.partition(":")[0] == kind)
     raise DataError(
         f"Of {len(selection.table)} patches {remainder}; the most common reason for rejection "
@@ -209,9 +209,9 @@ def _absences(selection: Selection) -> list[str]:
     sentences = []
     for name, counts in selection.absent.items():
         total = sum(counts.values())
-        each = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        by_split = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         sentences.append(
-            f"{name} is missing in {total:,} of {len(selection.accepted):,} patches ({each})."
+            f"{name} is missing in {total:,} of {len(selection.accepted):,} patches ({by_split})."
         )
     return sentences
 
@@ -221,11 +221,11 @@ def _unlabelled(selection: Selection) -> list[str]:
     counts = accepted["split"].drop(_labelled(accepted).index).value_counts()
     if not len(counts):
         return []
-    each = ", ".join(f"{counts[s]:,} {s}" for s in get_args(Split) if s in counts)
+    by_split = ", ".join(f"{counts[s]:,} {s}" for s in get_args(Split) if s in counts)
     trained = "self-supervised training uses those in train; " * ("train" in counts)
     return [
-        f"{counts.sum():,} of {len(accepted):,} patches have no label ({each}): {trained}probes, "
-        "floors and supervised arms of the task tissue skip them."
+        f"{counts.sum():,} of {len(accepted):,} patches have no label ({by_split}): {trained}"
+        "probes, floors and supervised arms of the task tissue skip them."
     ]
 
 
@@ -261,17 +261,17 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
             caveats.append(f"{groups_stand} in both train and test (patients or slides).")
         labelled = _labelled(selection.accepted)
         test = labelled.loc[labelled["split"] == "test", "group"].nunique()
-        if test < FEWEST_GROUPS:
+        if test < MIN_GROUPS:
             partly = len(labelled) < len(selection.accepted)
-            labels, asked = (" with labels", " in the task tissue") if partly else ("", "")
+            labels, which_task = (" with labels", " in the task tissue") if partly else ("", "")
             caveats.append(
                 f"{test} test group{'s' * (test != 1)}{labels} (patients or slides): no difference "
-                f"between arms can be shown{asked}; this needs at least {FEWEST_GROUPS} groups, "
+                f"between arms can be shown{which_task}; this needs at least {MIN_GROUPS} groups, "
                 "and more for several contrasts."
             )
         return caveats
-    some = int(selection.table["group"].notna().sum())
-    known = f"known for only {some} of {len(items)} patches" if some else "not known"
+    known_count = int(selection.table["group"].notna().sum())
+    known = f"known for only {known_count} of {len(items)} patches" if known_count else "not known"
     unless = ", unless the source's split separates patients" if selection.rule == "source" else ""
     consequence = (
         "intervals treat patches as independent and are too narrow"

@@ -12,10 +12,10 @@ from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError
 from morefromless.ingest.decoding import Record
-from morefromless.ingest.rows import SMALL
+from morefromless.ingest.rows import THUMBNAIL
 from morefromless.ingest.shapes import Shape
 
-ITEMS, BYTES = 4096, 2**26
+MAX_ITEMS, MAX_BYTES = 4096, 2**26
 """Maximum number of items, and of bytes of arrays, in a shard. Each shard costs one sync to disk,
 which takes as long for few bytes as for many."""
 
@@ -37,7 +37,7 @@ class Plan:
 
     @classmethod
     def of(cls, listing: str, count: int, config: IngestConfig, shape: Shape) -> "Plan":
-        shard = max(1, min(ITEMS, BYTES // shape.bytes))
+        shard = max(1, min(MAX_ITEMS, MAX_BYTES // shape.bytes))
         shard -= shard % min(shard, shape.batch)  # whole batches
         return cls(listing, count, config.size, config.resize, config.missing, shape, shard)
 
@@ -91,7 +91,7 @@ class Shards:
     def check_space(self) -> None:
         """Raise `StorageError` if the disk has too little space for the missing shards."""
         patches = sum(len(self.items(number)) for number in self.missing())
-        size = patches * (self.plan.shape.bytes + SMALL.itemsize)
+        size = patches * (self.plan.shape.bytes + THUMBNAIL.itemsize)
         advice = "free some space, choose another destination, or use a smaller --resize"
         files.check_space(self.folder.parent, size, advice)
 
@@ -102,8 +102,8 @@ class Shards:
 
     def records(self) -> list[Record]:
         """The records of all items. All shards must exist."""
-        each = (self._written.get(number) or self._read(number) for number in self.numbers)
-        return [record for records in each for record in records]
+        by_shard = (self._written.get(number) or self._read(number) for number in self.numbers)
+        return [record for records in by_shard for record in records]
 
     def _read(self, number: int) -> list[Record]:
         path = self._path(number)

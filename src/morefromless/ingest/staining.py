@@ -17,7 +17,7 @@ from morefromless.modalities.macenko import reference_stains
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.stain import Stains, estimate, normalised, unchanged
 
-SAMPLE = 64
+MAX_SAMPLE = 64
 """Maximum number of patches from which the stains of a group are estimated."""
 
 
@@ -34,7 +34,7 @@ class StainNormalised(Wrapper):
         super().__init__(inside)
         self.arrays = arrays
         self.reference = reference_stains("")
-        self._known: dict[str, Stains] = {}
+        self._stains_by_group: dict[str, Stains] = {}
         self._lock = Lock()
 
     @property
@@ -57,10 +57,14 @@ class StainNormalised(Wrapper):
         return items
 
     def remarks(self) -> Sequence[str]:
-        plain = [
+        unchanged_groups = [
             group for group in self._groups if bool(unchanged(self._stains(group), self.reference))
         ]
-        more = f" Without two stains, and unchanged: {len(plain)}." if plain else ""
+        more = (
+            f" Without two stains, and unchanged: {len(unchanged_groups)}."
+            if unchanged_groups
+            else ""
+        )
         return [
             *self.inside.remarks(),
             f"Stains are normalised for each of {len(self._groups)} patients or slides.{more}",
@@ -85,14 +89,14 @@ class StainNormalised(Wrapper):
 
     def _stains(self, group: str) -> Stains:
         with self._lock:
-            if group not in self._known:
-                self._known[group] = self._estimated(self._groups[group])
-            return self._known[group]
+            if group not in self._stains_by_group:
+                self._stains_by_group[group] = self._estimate_stains(self._groups[group])
+            return self._stains_by_group[group]
 
-    def _estimated(self, items: Sequence[Item]) -> Stains:
+    def _estimate_stains(self, items: Sequence[Item]) -> Stains:
         """Stains of the pooled pixels of a sample of the items. Unusable if none can be read."""
         pixels = [np.full((1, 3), 255, np.uint8)]  # one white pixel, in case nothing can be read
-        for item in items[:: -(-len(items) // SAMPLE)]:
+        for item in items[:: -(-len(items) // MAX_SAMPLE)]:
             try:
                 arrays = self.inside.read(item)
             except UnreadablePatch:

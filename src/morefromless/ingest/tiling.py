@@ -34,7 +34,7 @@ LOW_POWER = "low-power"
 """The array with the same field at fewer pixels."""
 FOLDER = "slides"
 """Folder of a store with the tile list and the preview of each slide."""
-OPEN = 8
+MAX_OPEN_SLIDES = 8
 """Maximum number of open slides."""
 
 
@@ -70,7 +70,7 @@ class Tiles(Source):
             raise DataError(f"There is no folder {config.annotations}; check --annotations.")
         self.config = config
         self._slides = named_slides(slide_files([path.expanduser() for path in config.slides]))
-        self._open = LruCache[Slide](OPEN)
+        self._open = LruCache[Slide](MAX_OPEN_SLIDES)
 
     def datasheet(self) -> Datasheet:
         config, count = self.config, len(self._slides)
@@ -140,7 +140,9 @@ class Tiles(Source):
         store = self.config.store
         unfinished = store.with_name(f"{store.name}.partial") / FOLDER
         folder = store / FOLDER if store.exists() else unfinished
-        surveys = {name: load(folder, name, self.config, p) for name, p in self._slides.items()}
+        surveys = {
+            name: load_survey(folder, name, self.config, p) for name, p in self._slides.items()
+        }
         missing = [name for name, survey in surveys.items() if survey is None]
         if missing and folder is not unfinished and any(store.iterdir()):
             raise DataError(
@@ -160,7 +162,7 @@ class Tiles(Source):
             unit=" slides",
         ) as bar:
             for name in threaded(survey, missing, workers):
-                surveys[name] = load(unfinished, name, self.config, self._slides[name])
+                surveys[name] = load_survey(unfinished, name, self.config, self._slides[name])
                 bar.update()
         return {name: survey for name, survey in surveys.items() if survey is not None}
 
@@ -201,11 +203,11 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
                 f"no annotations: there is no {name}.geojson in {config.annotations}; add it, or "
                 "use --unlabelled"
             )
-        every = config.unlabelled or not config.annotations
+        keep_unannotated = config.unlabelled or not config.annotations
         tiles = [
             (x, y, label)
             for (x, y), label in zip(corners.tolist(), labels, strict=True)
-            if (not is_ignored(label) if label else every)
+            if (not is_ignored(label) if label else keep_unannotated)
         ]
         unannotated = len(corners) - len(tiles)
         if not len(corners):
@@ -226,7 +228,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     files.write_json(folder / f"{name}.json", survey)
 
 
-def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:
+def load_survey(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:
     """Load the survey of this slide with these options, or None if there is no valid one."""
     try:
         survey = read_json(folder / f"{name}.json", SlideTiles)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from morefromless.data.colours import type_colours
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
@@ -30,7 +30,7 @@ class Nuclei(Modality):
 
     palette: Palette = "levels"
     types: int = 6
-    array: str = ARRAY
+    array: str = NUCLEI_ARRAY
 
     def __post_init__(self) -> None:
         if self.palette not in get_args(Palette):

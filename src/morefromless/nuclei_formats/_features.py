@@ -8,7 +8,7 @@ from typing import Any
 
 from morefromless.data.qupath import NUCLEUS_KINDS, REGION_KINDS, as_mapping, fold_kind, raw_kind
 from morefromless.errors import UnreadablePatch
-from morefromless.nuclei_formats._files import plain
+from morefromless.nuclei_formats._files import printable
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,20 @@ def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, 
     An annotation is a nucleus only in a file without detections and cells. In other files, it is a
     region.
     """
-    beside = any(item.kind in NUCLEUS_KINDS for item in objects)
+    has_nuclei = any(item.kind in NUCLEUS_KINDS for item in objects)
     nuclei: list[Feature] = []
     skipped: Counter[str] = Counter()
     for item in objects:
         shape = as_mapping(item.members.get("geometry")).get("type")
-        if beside and item.kind in REGION_KINDS:
+        if has_nuclei and item.kind in REGION_KINDS:
             skipped[f"{item.kind} next to nuclei"] += 1
-        elif beside and shape in ("Point", "MultiPoint"):
+        elif has_nuclei and shape in ("Point", "MultiPoint"):
             skipped["point next to nuclei"] += 1
         elif item.kind == "cell" and not item.geometry:
             skipped["cell without nucleus"] += 1
         elif item.kind not in (None, "annotation", *NUCLEUS_KINDS):
             raise UnreadablePatch(
-                f"not a nucleus: feature {item.number} is a QuPath {plain(item.raw_kind)}; "
+                f"not a nucleus: feature {item.number} is a QuPath {printable(item.raw_kind)}; "
                 "export detections or cells"
             )
         else:
@@ -69,7 +69,7 @@ def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, 
     return nuclei, dict(skipped)
 
 
-def features_of(content: Any, path: Path) -> Iterable[dict[str, Any]]:
+def parse_features(content: Any, path: Path) -> Iterable[dict[str, Any]]:
     if isinstance(content, dict):
         collection = content.get("type") == "FeatureCollection"
         content = content.get("features") if collection else [content]

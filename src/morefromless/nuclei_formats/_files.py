@@ -15,7 +15,7 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import open_regular, read_regular
 
 
-def head(path: Path, count: int = 2**14) -> str:
+def read_head(path: Path, count: int = 2**14) -> str:
     """The first `count` bytes as text, decompressed; empty if the file cannot be read."""
     try:
         with open_regular(path) as file:
@@ -36,7 +36,7 @@ def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
         return parse_foreign_json(decompress(data, path), keys)
     except RepeatedKey as error:
         raise UnreadablePatch(
-            f"repeated key: '{plain(error.key)}' occurs twice; give each key its own name"
+            f"repeated key: '{printable(error.key)}' occurs twice; give each key its own name"
         ) from error
     except ValueError as error:
         raise UnreadablePatch(
@@ -46,7 +46,7 @@ def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
 
 def map_array(path: Path) -> npt.NDArray[Any]:
     """Open the array of a .npy file as a memory map. Raises `UnreadablePatch`."""
-    if holds_objects(path):
+    if contains_object(path):
         raise UnreadablePatch(
             f"not data: {path.name} contains a Python object, such as CellViT's label, which is "
             "not read because it can run code; if you trust it, convert it: d = np.load(file, "
@@ -60,7 +60,7 @@ def map_array(path: Path) -> npt.NDArray[Any]:
         raise UnreadablePatch(f"unreadable: {error}") from error
 
 
-def holds_objects(path: Path) -> bool:
+def contains_object(path: Path) -> bool:
     """Whether a .npy file contains one Python object, which numpy would unpickle."""
     try:
         with open_regular(path) as file:
@@ -90,14 +90,14 @@ def parse_type(value: Any, number: int) -> RawType | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31:
         return value
     raise UnreadablePatch(
-        f"odd type: nucleus {number} has the type '{plain(value)}'; write a number or a name"
+        f"odd type: nucleus {number} has the type '{printable(value)}'; write a number or a name"
     )
 
 
-def plain(value: Any) -> str:
+def printable(value: Any) -> str:
     """A value from a file, shortened to one printable line for messages.
 
-    >>> plain("two\\nlines"), plain([1, 2])
+    >>> printable("two\\nlines"), printable([1, 2])
     ('two?lines', 'a list')
     """
     if isinstance(value, str):

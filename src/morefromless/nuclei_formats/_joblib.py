@@ -19,16 +19,16 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 from morefromless.documents import GZIP, ZLIB, decompress
 from morefromless.errors import UnreadablePatch
-from morefromless.nuclei_formats._files import plain
+from morefromless.nuclei_formats._files import printable
 from morefromless.regular import read_regular
 
-MOST_STEPS = 2**24
+MAX_OPCODES = 2**24
 """Most opcodes of a file, to limit memory; a nucleus takes about a hundred."""
 
 SIGNATURES = (b"\x80", GZIP, ZLIB)
 """First bytes of plain and of compressed files."""
 
-STEPS = (
+ALLOWED_OPCODES = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
     "BINFLOAT UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 "
     "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 LIST APPEND APPENDS SETITEM "
@@ -70,8 +70,8 @@ def _decompressed(data: bytes, path: Path) -> bytes:
 
 def _not_data(what: str) -> UnreadablePatch:
     return UnreadablePatch(
-        f"not data: the file needs {plain(what)}, which is not executed; write plain numbers and "
-        "arrays"
+        f"not data: the file needs {printable(what)}, which is not executed; write plain numbers "
+        "and arrays"
     )
 
 
@@ -82,16 +82,16 @@ class _Wrapper(NumpyArrayWrapper):  # type: ignore[misc]
         """The opcode BUILD sets the attributes."""
 
 
-class _Steps(dict[int, Any]):
+class _Dispatch(dict[int, Any]):
     """Handlers of the allowed opcodes; each look-up is counted."""
 
     count = 0
 
     def __getitem__(self, code: int) -> Any:
         self.count += 1
-        if self.count > MOST_STEPS:
+        if self.count > MAX_OPCODES:
             raise UnreadablePatch(
-                f"too large: the file takes more than {MOST_STEPS:,} steps; export each image "
+                f"too large: the file takes more than {MAX_OPCODES:,} steps; export each image "
                 "separately"
             )
         return super().__getitem__(code)
@@ -101,14 +101,14 @@ class _Steps(dict[int, Any]):
 
 
 class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
-    """joblib's reader, restricted to the opcodes `STEPS` and to five names."""
+    """joblib's reader, restricted to the opcodes `ALLOWED_OPCODES` and to five names."""
 
     dispatch: Any
 
     def __init__(self, data: bytes) -> None:
         super().__init__("", io.BytesIO(data), ensure_native_byte_order=False)
         self.size = len(data)
-        codes = [getattr(pickle, name)[0] for name in STEPS.split()]
+        codes = [getattr(pickle, name)[0] for name in ALLOWED_OPCODES.split()]
         checked = {
             pickle.SETITEM[0]: _DataUnpickler.set_item,
             pickle.SETITEMS[0]: _DataUnpickler.set_items,
@@ -116,7 +116,7 @@ class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
             pickle.NEWOBJ[0]: _DataUnpickler.call,
             pickle.BUILD[0]: _DataUnpickler.build,
         }
-        self.dispatch = _Steps({code: self.dispatch[code] for code in codes} | checked)
+        self.dispatch = _Dispatch({code: self.dispatch[code] for code in codes} | checked)
 
     def find_class(self, module: str, name: str) -> Any:
         match module.replace("numpy.core.", "numpy._core."), name:

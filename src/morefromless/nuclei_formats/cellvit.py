@@ -9,7 +9,7 @@ from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import head, parse_type, read_json
+from morefromless.nuclei_formats._files import parse_type, read_head, read_json
 
 _START = re.compile(r'\s*\{\s*"(wsi_metadata|processed_patches|type_map|cells)"\s*:')
 
@@ -29,7 +29,7 @@ class Cellvit(NucleiFormat):
     def recognises(cls, path: Path) -> bool:
         if path.stem.endswith("cell_detection"):
             return False
-        return _START.match(head(path)) is not None
+        return _START.match(read_head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         keys = {"cells", "type_map", "contour", "type"}

@@ -19,8 +19,8 @@ from morefromless.data.qupath import (
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._features import Feature, features_of, select_nuclei
-from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
+from morefromless.nuclei_formats._features import Feature, parse_features, select_nuclei
+from morefromless.nuclei_formats._files import parse_type, printable, read_head, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
 
@@ -32,7 +32,9 @@ KEYS = frozenset(
 
 _CELLVIT = re.compile(r"(^|_)cells\.(geo)?json$")
 
-TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"})))
+TIATOOLBOX_PROPERTIES = tuple(
+    map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"}))
+)
 """Sets of properties that identify TIAToolbox's nuclei (outlines through pixel centres)."""
 
 Parts = Literal["one", "each", "ask"]
@@ -73,10 +75,10 @@ class Geojson(NucleiFormat):
     def recognises(cls, path: Path) -> bool:
         if path.name.lower().endswith((".geojson", ".geojson.gz")):
             return True
-        return _FEATURES.search(head(path)) is not None
+        return _FEATURES.search(read_head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        features = features_of(read_json(path, KEYS), path)
+        features = parse_features(read_json(path, KEYS), path)
         nuclei, skipped = select_nuclei([Feature.of(*pair) for pair in enumerate(features, 1)])
         cellvit = _CELLVIT.search(path.name.lower()) is not None and all(
             nucleus.kind == "annotation" and nucleus.geometry.get("type") == "MultiPolygon"
@@ -113,7 +115,7 @@ def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
     if kind not in ("Polygon", "MultiPolygon"):
         raise UnreadablePatch(
             f"not a polygon: feature {nucleus.number} is a "
-            f"{plain(kind) if kind else 'feature without geometry'}; export areas"
+            f"{printable(kind) if kind else 'feature without geometry'}; export areas"
         )
     parts = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
@@ -139,7 +141,11 @@ def _convention(
     """
     if nuclei and all(nucleus.is_hover_next for nucleus in nuclei):
         return "centres"
-    if not any(signs <= nucleus.properties.keys() for nucleus in nuclei for signs in TRACED):
+    if not any(
+        required <= nucleus.properties.keys()
+        for nucleus in nuclei
+        for required in TIATOOLBOX_PROPERTIES
+    ):
         return "edges"
     beyond = Counter(
         round(box[2] - max(x for part in outline for x in part[0][:, 0].tolist()))
@@ -168,7 +174,7 @@ def _box(value: Any) -> list[float] | None:
 def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
     """Planes of a nucleus: z and t of its plane, and the third numbers of its coordinates."""
     plane = as_mapping(nucleus.geometry.get("plane") or nucleus.members.get("plane"))
-    place = (plane.get("z") or 0, plane.get("t") or 0)
+    plane_position = (plane.get("z") or 0, plane.get("t") or 0)
     try:
         heights: set[Any] = {
             point[2] if len(point) > 2 else None
@@ -176,7 +182,7 @@ def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
             for ring in rings
             for point in ring
         }
-        return {(*place, height) for height in heights}
+        return {(*plane_position, height) for height in heights}
     except (TypeError, KeyError):  # not lists of points; `ring` refuses them later
         return set()
 

@@ -9,7 +9,7 @@ from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
+from morefromless.nuclei_formats._files import parse_type, printable, read_head, read_json
 
 _START = re.compile(
     r'\s*\{(\s*"mag"\s*:[^,{}]*,)?\s*("nuc"\s*:|"[^"]*"\s*:\s*\{\s*"(bbox|contour)"\s*:)'
@@ -36,7 +36,7 @@ class HovernetJson(NucleiFormat):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        return _START.match(head(path)) is not None
+        return _START.match(read_head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         content = read_json(path)
@@ -63,10 +63,10 @@ class HovernetJson(NucleiFormat):
             return
         if self.mag is None:
             raise UnreadablePatch(
-                f"magnification unknown: the contours are at mag {plain(mag)}; if the images are "
-                f"too, give hovernet-json:mag={plain(mag)}"
+                f"magnification unknown: the contours are at mag {printable(mag)}; if the images "
+                f"are too, give hovernet-json:mag={printable(mag)}"
             )
         raise UnreadablePatch(
-            f"another magnification: the contours are at mag {plain(mag)}, the images at "
+            f"another magnification: the contours are at mag {printable(mag)}, the images at "
             f"{self.mag:g}; segment the images themselves"
         )

@@ -61,7 +61,7 @@ class LabelImages(NucleiFormat):
             return False
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        types = _types_of(path)
+        types = _find_types(path)
         instances = _image(path, shape)
         option = f"label-images:pieces=each ({path.name})"
         instances, origin = separate_pieces(instances, self.pieces, option)
@@ -75,23 +75,23 @@ class LabelImages(NucleiFormat):
         return TypedInstances(instances, table)
 
 
-def _types_of(path: Path) -> Path | None:
+def _find_types(path: Path) -> Path | None:
     """The file in `types` that belongs to a file in `instances`; None without such folders."""
     parts = list(path.parts)
-    places = [k for k, part in enumerate(parts[:-1]) if part == "instances"]
-    if not places:
+    positions = [k for k, part in enumerate(parts[:-1]) if part == "instances"]
+    if not positions:
         return None
-    parts[places[-1]] = "types"
-    if not Path(*parts[: places[-1] + 1]).is_dir():
+    parts[positions[-1]] = "types"
+    if not Path(*parts[: positions[-1] + 1]).is_dir():
         return None
-    beside = Path(*parts)
+    expected = Path(*parts)
     files = [
         file
-        for file in sorted(beside.parent.glob("*"))
-        if file.stem == beside.stem and file.suffix.lower() in IMAGES + TABLES
+        for file in sorted(expected.parent.glob("*"))
+        if file.stem == expected.stem and file.suffix.lower() in IMAGES + TABLES
     ]
     if not files:
-        raise UnreadablePatch(f"no types: types/{beside.stem} is missing for {path.name}; add it")
+        raise UnreadablePatch(f"no types: types/{expected.stem} is missing for {path.name}; add it")
     if len(files) > 1:
         names = " and ".join(f"types/{file.name}" for file in files[:2])
         raise UnreadablePatch(f"several types: both {names} exist; keep one")

@@ -7,7 +7,7 @@ from morefromless.data.masks import check_size, majority_types, to_int32
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import holds_objects, map_array
+from morefromless.nuclei_formats._files import contains_object, map_array
 from morefromless.nuclei_formats._pieces import Pieces, separate_pieces
 
 
@@ -31,7 +31,7 @@ class Npy(NucleiFormat):
         try:
             return open_npy(path).shape[2:] in ((2,), (CHANNELS,))
         except DataError:
-            return holds_objects(path)  # `read` refuses it with advice
+            return contains_object(path)  # `read` refuses it with advice
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         mask = map_array(path)

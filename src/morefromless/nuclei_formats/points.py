@@ -10,11 +10,11 @@ import numpy as np
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import head, parse_type, plain
+from morefromless.nuclei_formats._files import parse_type, printable, read_head
 from morefromless.regular import read_regular
 
-X, Y = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px")
-TYPES = ("type", "class", "label", "classification", "cell_type", "name")
+X_COLUMNS, Y_COLUMNS = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px")
+TYPE_COLUMNS = ("type", "class", "label", "classification", "cell_type", "name")
 """Names of columns, not case-sensitive; the first name that exists is used."""
 
 MAX_OUTSIDE = 1.0
@@ -38,15 +38,15 @@ class Points(NucleiFormat):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        first = head(path).partition("\n")[0]
+        first = read_head(path).partition("\n")[0]
         if "types" in path.parts[:-1] or "\0" in first:
             return False
         columns = _columns(first.rstrip("\r").split(_separator(first)))
         return "x" in columns and "y" in columns
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        places, types = _table(path)
-        return TypedInstances(_discs(places, shape, self.radius), types)
+        points, types = _table(path)
+        return TypedInstances(_discs(points, shape, self.radius), types)
 
 
 def _separator(first: str) -> str:
@@ -56,7 +56,7 @@ def _separator(first: str) -> str:
 def _columns(names: list[str]) -> dict[str, int]:
     """Positions of x, y and the type among a table's columns."""
     folded = [name.strip().strip('"').lower().replace(" ", "_") for name in names]
-    synonyms = {"x": X, "y": Y, "type": TYPES}
+    synonyms = {"x": X_COLUMNS, "y": Y_COLUMNS, "type": TYPE_COLUMNS}
     return {
         key: folded.index(next(name for name in known if name in folded))
         for key, known in synonyms.items()
@@ -65,7 +65,7 @@ def _columns(names: list[str]) -> dict[str, int]:
 
 
 def _table(path: Path) -> tuple[list[tuple[float, float]], dict[int, RawType | None]]:
-    places: list[tuple[float, float]] = []
+    points: list[tuple[float, float]] = []
     types: dict[int, RawType | None] = {}
     try:
         text = read_regular(path).decode("utf-8-sig")
@@ -75,22 +75,22 @@ def _table(path: Path) -> tuple[list[tuple[float, float]], dict[int, RawType | N
         for row in rows:
             if not row:
                 continue
-            place = float(row[columns["x"]]), float(row[columns["y"]])
-            if not all(map(math.isfinite, place)):
-                raise ValueError(place)
-            places.append(place)
+            point = float(row[columns["x"]]), float(row[columns["y"]])
+            if not all(map(math.isfinite, point)):
+                raise ValueError(point)
+            points.append(point)
             cell = row[columns["type"]].strip() if "type" in columns else ""
-            types[len(places)] = parse_type(cell, len(places))
+            types[len(points)] = parse_type(cell, len(points))
     except (ValueError, LookupError, csv.Error) as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is not a table of points ({plain(str(error))}); give it "
+            f"unreadable: {path.name} is not a table of points ({printable(str(error))}); give it "
             "the columns x, y and type"
         ) from error
-    return places, types
+    return points, types
 
 
 def _discs(
-    places: list[tuple[float, float]], shape: tuple[int, int], radius: float
+    points: list[tuple[float, float]], shape: tuple[int, int], radius: float
 ) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
     """Instance map (H, W) of points x, y numbered from 1.
 
@@ -101,9 +101,9 @@ def _discs(
     """
     height, width = shape
     instances = np.zeros((height, width), np.int32)
-    if not places:
+    if not points:
         return instances
-    x, y = np.array(places).T
+    x, y = np.array(points).T
     beyond = np.maximum.reduce([-x, -y, x - width, y - height])
     if (worst := int(beyond.argmax())) >= 0 and beyond[worst] > MAX_OUTSIDE:
         raise UnreadablePatch(
@@ -122,7 +122,7 @@ def _discs(
         )
     reach = min(int(radius), max(height, width))
     nearest = np.full((height, width), np.inf)
-    numbers = np.arange(1, len(places) + 1, dtype=np.int32)
+    numbers = np.arange(1, len(points) + 1, dtype=np.int32)
     for down in range(-reach, reach + 1):
         for right in range(-reach, reach + 1):
             distance = math.hypot(down, right)

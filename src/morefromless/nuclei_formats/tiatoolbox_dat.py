@@ -8,7 +8,7 @@ from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import parse_type, plain
+from morefromless.nuclei_formats._files import parse_type, printable
 from morefromless.nuclei_formats._joblib import SIGNATURES, read_joblib
 from morefromless.regular import open_regular
 
@@ -65,7 +65,7 @@ def _scale(scale: Any) -> str:
     )
     if not isinstance(number, (int, float)):
         raise UnreadablePatch("unreadable: the file's resolution is not a number; write it again")
-    return f"{plain(number)} {plain(unit)}" if isinstance(unit, str) else plain(number)
+    return f"{printable(number)} {printable(unit)}" if isinstance(unit, str) else printable(number)
 
 
 def _contour(nucleus: Any, key: Any) -> Any:
@@ -75,8 +75,9 @@ def _contour(nucleus: Any, key: Any) -> Any:
                 return nucleus[name]
         if any(isinstance(value, dict) for value in nucleus.values()):
             raise UnreadablePatch(
-                f"several heads: '{plain(key)}' contains its own nuclei; write one head per file"
+                f"several heads: '{printable(key)}' contains its own nuclei; write one head per "
+                "file"
             )
     raise UnreadablePatch(
-        f"unreadable: '{plain(key)}' is not a nucleus with a contour; write it again"
+        f"unreadable: '{printable(key)}' is not a nucleus with a contour; write it again"
     )

@@ -18,13 +18,13 @@ from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import parse_type, plain
+from morefromless.nuclei_formats._files import parse_type, printable
 from morefromless.regular import LARGEST, open_regular, too_large
 
 POLYGON, MULTIPOLYGON = 3, 6
 """Type codes of well-known binary (WKB) for 2D coordinates."""
 
-_SIGN = b"SQLite format 3\0"
+_MAGIC = b"SQLite format 3\0"
 
 
 class TiatoolboxDb(NucleiFormat):
@@ -45,7 +45,7 @@ class TiatoolboxDb(NucleiFormat):
     def recognises(cls, path: Path) -> bool:
         try:
             with open_regular(path) as file:
-                return file.read(len(_SIGN)) == _SIGN
+                return file.read(len(_MAGIC)) == _MAGIC
         except (UnreadablePatch, OSError):
             return False
 
@@ -58,8 +58,8 @@ class TiatoolboxDb(NucleiFormat):
                 compression, rows = _annotations(store, path)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is not a valid SQLite file ({plain(str(error))}); write "
-                "it again"
+                f"unreadable: {path.name} is not a valid SQLite file ({printable(str(error))}); "
+                "write it again"
             ) from error
         blobs = _decompress_geometries([blob for blob, _ in rows], compression, path)
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
@@ -80,7 +80,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     compression = _json(row[0] if row else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
-            f"unreadable: geometries are compressed with {plain(compression)}; use zlib or None"
+            f"unreadable: geometries are compressed with {printable(compression)}; use zlib or None"
         )
     (size,) = store.execute(
         "SELECT total(ifnull(length(geometry), 0) + ifnull(length(properties), 0)) FROM annotations"
@@ -126,18 +126,18 @@ def _decompress_geometries(blobs: list[Any], compression: str | None, path: Path
 def _check_areas(blob: bytes, number: int) -> None:
     """Refuse geometries other than polygons and multipolygons, without recursion."""
     try:
-        kind, at = _header(blob, 0)
+        kind, offset = _header(blob, 0)
         if kind == POLYGON:
-            _skip_rings(blob, at)
+            _skip_rings(blob, offset)
         elif kind == MULTIPOLYGON:
             order = "<" if blob[0] else ">"
-            (count,) = struct.unpack_from(order + "I", blob, at)
-            at += 4
+            (count,) = struct.unpack_from(order + "I", blob, offset)
+            offset += 4
             for _ in range(count):
-                kind, at = _header(blob, at)
+                kind, offset = _header(blob, offset)
                 if kind != POLYGON:
                     raise ValueError(kind)
-                at = _skip_rings(blob, at)
+                offset = _skip_rings(blob, offset)
         elif kind in range(1, 18):
             raise UnreadablePatch(
                 f"not a polygon: nucleus {number} is a point, a line or a mixture; export outlines"
@@ -150,25 +150,25 @@ def _check_areas(blob: bytes, number: int) -> None:
         ) from error
 
 
-def _header(blob: bytes, at: int) -> tuple[int, int]:
-    """Type code of the geometry at offset `at`, and the offset of its content."""
-    if blob[at] not in (0, 1):
+def _header(blob: bytes, offset: int) -> tuple[int, int]:
+    """Type code of the geometry at `offset`, and the offset of its content."""
+    if blob[offset] not in (0, 1):
         raise ValueError("byte order")
-    (kind,) = struct.unpack_from("<I" if blob[at] else ">I", blob, at + 1)
-    return kind, at + 5
+    (kind,) = struct.unpack_from("<I" if blob[offset] else ">I", blob, offset + 1)
+    return kind, offset + 5
 
 
-def _skip_rings(blob: bytes, at: int) -> int:
-    """Offset of the end of a polygon whose header ends at offset `at`."""
-    order = "<" if blob[at - 5] else ">"
-    (rings,) = struct.unpack_from(order + "I", blob, at)
-    at += 4
+def _skip_rings(blob: bytes, offset: int) -> int:
+    """Offset of the end of a polygon whose header ends at `offset`."""
+    order = "<" if blob[offset - 5] else ">"
+    (rings,) = struct.unpack_from(order + "I", blob, offset)
+    offset += 4
     for _ in range(rings):
-        (points,) = struct.unpack_from(order + "I", blob, at)
-        at += 4 + 16 * points
-        if at > len(blob):
+        (points,) = struct.unpack_from(order + "I", blob, offset)
+        offset += 4 + 16 * points
+        if offset > len(blob):
             raise ValueError("truncated")
-    return at
+    return offset
 
 
 def _outlines(blobs: list[bytes]) -> list[list[Polygon]]:
@@ -194,8 +194,8 @@ def _type(text: Any, number: int) -> RawType | None:
     return parse_type(properties.get("type") if isinstance(properties, dict) else None, number)
 
 
-def _json(text: Any, whose: str) -> Any:
+def _json(text: Any, owner: str) -> Any:
     try:
         return parse_foreign_json(text)
     except (ValueError, TypeError) as error:
-        raise UnreadablePatch(f"unreadable: the properties of {whose} are not JSON") from error
+        raise UnreadablePatch(f"unreadable: the properties of {owner} are not JSON") from error

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from torch import Tensor
 
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
@@ -177,7 +177,7 @@ def view_columns(
             continue
         reader = next(modality for modality in modalities.values() if modality.array == name)
         display = reader if not (reader.colour or reader.labels) else Full(name)
-        display = Nuclei("colour") if name == ARRAY else display
+        display = Nuclei("colour") if name == NUCLEI_ARRAY else display
         columns[title] = display.to_rgb(display.render(stored[name], stored[name].shape[1]))
     rendered = {
         title: modality.render(stored[modality.array], size)

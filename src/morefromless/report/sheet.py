@@ -9,7 +9,7 @@ import torch
 
 from morefromless.config import ViewsConfig
 from morefromless.data.colours import type_colours
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
@@ -81,11 +81,11 @@ def write_sheet(config: ViewsConfig) -> Path:
 
 def _key(store: Store, stored: Mapping[str, torch.Tensor]) -> Key:
     """The colours of the types of nuclei that are shown."""
-    if ARRAY not in stored:
+    if NUCLEI_ARRAY not in stored:
         return {}
     types = store.scheme.types
     colours = type_colours(len(types))
-    shown = torch.unique(stored[ARRAY][..., 0]).tolist()
+    shown = torch.unique(stored[NUCLEI_ARRAY][..., 0]).tolist()
     return {types[code]: colours[code] for code in shown if code}
 
 

@@ -46,7 +46,7 @@ class View:
 
     path: Path
     file: File | None = None
-    place: int = 0
+    position: int = 0
 
     @property
     def kind(self) -> str:
@@ -61,7 +61,7 @@ class View:
     def read(self) -> npt.NDArray[Any]:
         if self.file is None:
             return read_channels(self.path)
-        values = np.array(self.file.values[self.place])
+        values = np.array(self.file.values[self.position])
         if values.ndim == 3:
             return values
         with np.errstate(over="ignore"):  # values too large for float32 are rejected below
@@ -96,7 +96,7 @@ def read_cells(path: Path) -> Table:
     """Read a table as text, without empty rows and without columns that have no name."""
     if path.suffix.lower() not in TABLES:
         raise DataError(f"{path} is not a table of pairs; save it as {' or '.join(TABLES)}.")
-    frame = _read(
+    frame = _read_table(
         path,
         separators=",;\t",
         header=None,
@@ -108,14 +108,16 @@ def read_cells(path: Path) -> Table:
     lines = frame.to_numpy(dtype=object).tolist()
     header = lines.pop(0) if path.suffix.lower() == ".csv" else frame.columns
     names = [cell_text(name) for name in header]
-    twice = [name for name, count in Counter(names).items() if name and count > 1]
-    if twice:
-        raise DataError(f"{path.name} has two columns called {twice[0]}; rename one.")
+    duplicates = [name for name, count in Counter(names).items() if name and count > 1]
+    if duplicates:
+        raise DataError(f"{path.name} has two columns called {duplicates[0]}; rename one.")
     rows = {row: [cell_text(cell) for cell in line] for row, line in enumerate(lines, start=2)}
     rows = {row: cells for row, cells in rows.items() if any(cells)}
     if not rows:
         raise DataError(f"{path.name} has a header but no rows; add one row per patch.")
-    columns = [{row: cells[place] for row, cells in rows.items()} for place in range(len(names))]
+    columns = [
+        {row: cells[position] for row, cells in rows.items()} for position in range(len(names))
+    ]
     for name, column in zip(names, columns, strict=True):
         if not name and any(map(parse_cell, column.values())):
             raise DataError(
@@ -139,7 +141,7 @@ def open_rows(path: Path) -> File:
 
 
 def _vectors(path: Path) -> File:
-    frame = _read(path, converters={0: str.strip})
+    frame = _read_table(path, converters={0: str.strip})
     rows, numbers = frame.iloc[:, 0].map(cell_text), frame.iloc[:, 1:]
     if rows.duplicated().any():
         raise DataError(
@@ -152,15 +154,15 @@ def _vectors(path: Path) -> File:
     for name, column in numbers.items():
         if column.dtype.kind not in "iuf":
             read = pd.to_numeric(column.astype(str), errors="coerce")
-            odd = rows[column.notna() & ~np.isfinite(read)].tolist()
-            where = f"column {name}" + (f", row {odd[0]}" if odd else "")
+            text_rows = rows[column.notna() & ~np.isfinite(read)].tolist()
+            where = f"column {name}" + (f", row {text_rows[0]}" if text_rows else "")
             raise DataError(
                 f"{path.name} has text in {where}; every column after the first must hold numbers."
             )
     with np.errstate(over="ignore"):  # values too large for float32 are rejected in `View.read`
         values = numbers.to_numpy(np.float32, na_value=np.nan)
     names = tuple(map(str, numbers.columns))
-    return File(values, {name: place for place, name in enumerate(rows)}, names)
+    return File(values, {name: position for position, name in enumerate(rows)}, names)
 
 
 def row_index(path: Path, file: File, row: str) -> int:
@@ -178,7 +180,7 @@ def row_index(path: Path, file: File, row: str) -> int:
     return file.rows[row]
 
 
-def _read(path: Path, separators: str = ",", **csv: Any) -> pd.DataFrame:
+def _read_table(path: Path, separators: str = ",", **csv: Any) -> pd.DataFrame:
     """Read a table with pandas. `csv` are options of `pd.read_csv`.
 
     The separator of a CSV file is the one of `separators` that is most frequent in its header.

@@ -7,7 +7,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from morefromless.data.labels import MissingValue, NotText
-from morefromless.data.nuclei import ARRAY
+from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.splits import Split
 from morefromless.errors import DataError, near_names
 from morefromless.sources import SPLITS
@@ -38,17 +38,17 @@ class PairTable:
         self.columns = read_cells(path)
         self._files: dict[Path, File] = {}
 
-    def wrong(self, row: int, column: str, what: str) -> DataError:
+    def cell_error(self, row: int, column: str, what: str) -> DataError:
         return DataError(f"{self.name}, row {row}, column {column}: {what}.")
 
-    def column(self, name: str) -> str:
+    def column_name(self, name: str) -> str:
         """`name` if the table has this column, else a synonym of it, else `name`."""
         if name in self.columns:
             return name
         synonyms = (column for column in self.columns if column.lower() == SYNONYMS.get(name))
         return next(synonyms, name)
 
-    def need(self, name: str) -> None:
+    def require_column(self, name: str) -> None:
         """Raise `DataError` if there is no column `name`."""
         if name not in self.columns:
             near = near_names(name, self.columns)
@@ -59,13 +59,13 @@ class PairTable:
             )
             raise DataError(f"{self.name} has no column {name}; {hint}.")
 
-    def refuse_near(self, expected: Sequence[str], used: set[str | None]) -> None:
+    def check_misspelt_columns(self, expected: Sequence[str], used: set[str | None]) -> None:
         """Raise `DataError` if an expected column is missing and another has a similar name.
 
         Without this check, a misspelt split or patient column would be ignored, and test patches
         or other patches of test patients would be used for training.
         """
-        for name in (name for name in expected if self.column(name) not in self.columns):
+        for name in (name for name in expected if self.column_name(name) not in self.columns):
             unused = [other for other in self.columns if other not in used]
             names = (name, SYNONYMS.get(name, name))
             near = [other for known in names for other in near_names(known, unused, cutoff=0.8)]
@@ -75,16 +75,18 @@ class PairTable:
                     f"{name}, or to a less similar name if it is something else."
                 )
 
-    def texts(self, name: str) -> Column:
+    def text_column(self, name: str) -> Column:
         """A column whose cells are text or empty. Raises `DataError` for other cells."""
         for row, cell in self.columns[name].items():
             if isinstance(cell, NotText):
-                raise self.wrong(row, name, f"the cell holds {cell} instead of text; write text")
+                raise self.cell_error(
+                    row, name, f"the cell holds {cell} instead of text; write text"
+                )
         return self.columns[name]
 
-    def filled(self, name: str, advice: str) -> Column:
+    def filled_column(self, name: str, advice: str) -> Column:
         """A column without empty cells. Raises `DataError` if a cell is empty."""
-        column = self.texts(name)
+        column = self.text_column(name)
         for row, cell in column.items():
             if not cell:
                 what = (
@@ -92,31 +94,31 @@ class PairTable:
                     if isinstance(cell, MissingValue)
                     else "the cell is empty"
                 )
-                raise self.wrong(row, name, f"{what}; {advice}")
+                raise self.cell_error(row, name, f"{what}; {advice}")
         return column
 
-    def if_known(self, name: str) -> Column:
+    def optional_column(self, name: str) -> Column:
         """A column without empty cells, or {} if the column is missing or has only empty cells."""
         if not any(self.columns.get(name, {}).values()):
             return {}
-        return self.filled(name, "fill this cell like the other rows, or remove the column")
+        return self.filled_column(name, "fill this cell like the other rows, or remove the column")
 
     def ids(self) -> Column:
         """The ids of the patches. Raises `DataError` if they are not unique."""
-        ids = self.filled("id", "give every patch an id")
+        ids = self.filled_column("id", "give every patch an id")
         first: dict[str, int] = {}
         for row, patch in ids.items():
             if first.setdefault(patch, row) != row:
                 what = f"row {first[patch]} has the same id '{patch}'; every patch needs its own id"
-                raise self.wrong(row, "id", what)
+                raise self.cell_error(row, "id", what)
         return ids
 
     def splits(self, name: str) -> dict[int, Split]:
         """Row -> split, read from the column `name`, or {} if that is missing or empty."""
-        words = self.if_known(name)
+        words = self.optional_column(name)
         for row, word in words.items():
             if word.lower() not in SPLITS:
-                raise self.wrong(row, name, f"'{word}' is not a split; use train, val or test")
+                raise self.cell_error(row, name, f"'{word}' is not a split; use train, val or test")
         return {row: SPLITS[word.lower()] for row, word in words.items()}
 
     def view_columns(self, names: Sequence[str], known: set[str | None]) -> Sequence[str]:
@@ -135,7 +137,7 @@ class PairTable:
                 f"({IMAGES}) or rows of a file such as expression.npy#0."
             )
         for name in names:
-            if name in known or name == ARRAY or not re.fullmatch(r"\w[\w-]*", name):
+            if name in known or name == NUCLEI_ARRAY or not re.fullmatch(r"\w[\w-]*", name):
                 raise DataError(
                     f"{self.name} has views in column {name}, a name that views cannot have; "
                     "rename it to he, ihc or another word of letters, digits, - and _."
@@ -155,17 +157,17 @@ class PairTable:
         for row, view in views.items():
             if view.kind != expected.kind:
                 what = f"this cell names {view.kind}, but row {first} names {expected.kind}"
-                raise self.wrong(row, name, f"{what}; all rows of a column need the same kind")
+                raise self.cell_error(row, name, f"{what}; all rows of a column need the same kind")
             if view.file is not expected.file and view.names != expected.names:
                 files = f"{view.path.name} and {expected.path.name} (row {first})"
                 what = f"{files} differ in their columns; give both the same columns in one order"
-                raise self.wrong(row, name, what)
+                raise self.cell_error(row, name, what)
         return views
 
     def _view(self, row: int, name: str, cell: str) -> View:
         reference = parse_cell(cell)
         if reference is None:
-            raise self.wrong(
+            raise self.cell_error(
                 row,
                 name,
                 f"'{cell}' is neither an image file ({IMAGES}) nor a row of a file such as "
@@ -175,7 +177,7 @@ class PairTable:
         path = self._path(reference[0])
         if path not in self._files and not os.path.isfile(path):
             what = f"there is no file {path}; correct it, or empty the cell if there is no {name}"
-            raise self.wrong(row, name, what)
+            raise self.cell_error(row, name, what)
         if reference[1] is None:
             return View(path)
         try:
@@ -183,17 +185,17 @@ class PairTable:
                 self._files[path] = open_rows(path)
             return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
         except DataError as error:
-            raise self.wrong(row, name, str(error).removesuffix(".")) from error
+            raise self.cell_error(row, name, str(error).removesuffix(".")) from error
 
-    def _path(self, written: str) -> Path:
+    def _path(self, cell_path: str) -> Path:
         """The file that a cell names, in the spelling of the file system.
 
         The two can differ: macOS stores ä as a letter and a combining mark (NFD), and tables from
         Windows separate folders with backslashes.
         """
-        path = self.folder / written
+        path = self.folder / cell_path
         if path in self._files or os.path.isfile(path):
             return path
-        slashes = written.replace("\\", "/")
+        slashes = cell_path.replace("\\", "/")
         spellings = (self.folder / normalize(form, slashes) for form in ("NFC", "NFD"))
         return next((other for other in spellings if os.path.isfile(other)), path)

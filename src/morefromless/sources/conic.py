@@ -14,7 +14,7 @@ import pandas as pd
 from morefromless.data.arrays import open_npy
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.masks import majority_types, to_int32
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
 from morefromless.errors import DataError
 from morefromless.regular import read_bytes
@@ -74,7 +74,7 @@ class Conic(Source):
         row = self._arrays.rows[item.id]
         instances, types = to_int32(np.moveaxis(self._arrays.labels[row], -1, 0), "the mask")
         nuclei = Nuclei.typed(instances, majority_types(instances, types), CONIC)
-        return {"he": np.array(self._arrays.images[row]), ARRAY: nuclei.encode()}
+        return {"he": np.array(self._arrays.images[row]), NUCLEI_ARRAY: nuclei.encode()}
 
     def shape(self, item: Item) -> tuple[int, int]:  # noqa: ARG002
         return self._arrays.images.shape[1], self._arrays.images.shape[2]

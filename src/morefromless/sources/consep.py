@@ -12,7 +12,7 @@ import numpy.typing as npt
 from morefromless.data.images import describe_extension, further_pages, image_shape, read_rgb
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.matfiles import read_mat
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, CONSEP_SEVEN
 from morefromless.data.splits import Split
 from morefromless.errors import DataError, UnreadablePatch
@@ -20,7 +20,7 @@ from morefromless.sources import Datasheet, Item, Source
 
 FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 """Folder name -> split. Case is ignored."""
-KINDS = {"images": ".png", "labels": ".mat"}
+EXTENSIONS = {"images": ".png", "labels": ".mat"}
 
 
 class Consep(Source):
@@ -74,18 +74,18 @@ class Consep(Source):
         folder, _, stem = item.id.partition("/")
         label = self.path / self._origin(folder, stem, "labels")
         instances, types = read_mat(label, image.shape)
-        return {"he": image, ARRAY: Nuclei.typed(instances, types, self.scheme).encode()}
+        return {"he": image, NUCLEI_ARRAY: Nuclei.typed(instances, types, self.scheme).encode()}
 
     def skipped_parts(self, item: Item) -> Mapping[str, int]:
         return further_pages(self._image(item))
 
     def skipped_files(self) -> Mapping[str, int]:
         """Files with other extensions in the folders of images and labels."""
-        taken = set(self._files.values())
+        used = set(self._files.values())
         return Counter(
             f"file {describe_extension(file)} in {file.parent.name}"
             for _, file in self._listed()
-            if file.is_file() and "/".join(file.parts[-3:]) not in taken
+            if file.is_file() and "/".join(file.parts[-3:]) not in used
         )
 
     def shape(self, item: Item) -> tuple[int, int]:
@@ -103,7 +103,7 @@ class Consep(Source):
         return {
             (file.parts[-3], file.stem, kind): "/".join(file.parts[-3:])
             for kind, file in self._listed()
-            if file.suffix.lower() == KINDS[kind]
+            if file.suffix.lower() == EXTENSIONS[kind]
         }
 
     def _listed(self) -> list[tuple[str, Path]]:
@@ -111,11 +111,11 @@ class Consep(Source):
         return [
             (kind, file)
             for file in sorted(self.path.glob("*/*/*"))
-            if (kind := file.parent.name.lower()) in KINDS
+            if (kind := file.parent.name.lower()) in EXTENSIONS
             and file.parts[-3].lower() in FOLDERS
             and not file.name.startswith(".")
         ]
 
     def _origin(self, folder: str, stem: str, kind: str) -> str:
-        missing = f"{folder}/{kind.capitalize()}/{stem}{KINDS[kind]}"
+        missing = f"{folder}/{kind.capitalize()}/{stem}{EXTENSIONS[kind]}"
         return self._files.get((folder, stem, kind), missing)

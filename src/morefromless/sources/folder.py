@@ -133,7 +133,7 @@ def _patients_first(paths: list[tuple[str, ...]]) -> bool:
     if any(len(path) != 3 for path in paths):
         return False
     pairs = {path[:2] for path in paths}
-    patients, classes = ({pair[place] for pair in pairs} for place in (0, 1))
+    patients, classes = ({pair[position] for pair in pairs} for position in (0, 1))
     numbered = all(any(map(str.isdigit, name)) for name in patients)
     recur = len(classes) <= len(patients) and len(classes) < len(pairs)
     return numbered and recur and not {name.lower() for name in classes} <= set(SPLITS)

@@ -113,14 +113,14 @@ class Manifest(Source):
         _first_image(patch)
         arrays = {}
         for name, view in patch.views.items():
-            with _naming(patch, name):
+            with _locate_errors(patch, name):
                 arrays[name] = self._ordered(view, name, view.read())
         return arrays
 
     def shape(self, item: Item) -> tuple[int, int]:
         patch = self._loaded.patches[item.id]
         name = _first_image(patch)
-        with _naming(patch, name):
+        with _locate_errors(patch, name):
             return patch.views[name].shape()
 
     def _channels(self) -> dict[str, tuple[str, ...]]:
@@ -128,33 +128,37 @@ class Manifest(Source):
 
         Channel names are those of the option `channels`, else those of the first readable file.
         """
-        vectors = {n: view.names for n, view in self._first.items() if view.names is not None}
-        return {name: self.channels or names for name, names in self._stated.items()} | vectors
+        vectors = {n: view.names for n, view in self._first_views.items() if view.names is not None}
+        return {
+            name: self.channels or names for name, names in self._file_channels.items()
+        } | vectors
 
     @cached_property
-    def _first(self) -> dict[str, View]:
+    def _first_views(self) -> dict[str, View]:
         """Array -> its first readable view."""
         first: dict[str, View] = {}
         for patch in self._loaded.patches.values():
             for name, view in patch.views.items():
-                if name not in first and (view.file is not None or _count(view) is not None):
+                if name not in first and (
+                    view.file is not None or _count_channels(view) is not None
+                ):
                     first[name] = view
         return first
 
     @cached_property
-    def _stated(self) -> dict[str, tuple[str, ...]]:
+    def _file_channels(self) -> dict[str, tuple[str, ...]]:
         """Image array -> channel names in its first file.
 
         Raises `ConfigError` if no array has as many channels as the option `channels` names.
         """
-        images = {name: view for name, view in self._first.items() if view.kind == "images"}
+        images = {name: view for name, view in self._first_views.items() if view.kind == "images"}
         if self.channels:
-            counts = {name: _count(view) for name, view in images.items()}
+            counts = {name: _count_channels(view) for name, view in images.items()}
             if counts and len(self.channels) not in counts.values():
-                held = ", ".join(f"{name} has {count}" for name, count in counts.items())
+                described = ", ".join(f"{name} has {count}" for name, count in counts.items())
                 raise ConfigError(
                     f"channels={'+'.join(self.channels)} names {len(self.channels)} channels, but "
-                    f"no column has this many: {held}; name all channels of one column."
+                    f"no column has this many: {described}; name all channels of one column."
                 )
         return {
             name: channel_names(view.path) if view.file is None else ()
@@ -163,7 +167,7 @@ class Manifest(Source):
 
     def _ordered(self, view: View, array: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """`values` in the channel order of the option `channels`, else of the first file."""
-        stated = self._stated.get(array, ())
+        stated = self._file_channels.get(array, ())
         if view.file is not None or not stated or values.ndim != 3:
             return values
         same = sorted(stated) == sorted(self.channels)
@@ -178,22 +182,24 @@ class Manifest(Source):
         table = PairTable(self.path)
         for name in ("id", self.label, self.group, *self.modalities):
             if name:
-                table.need(name)
+                table.require_column(name)
         label = self.label or ("label" if "label" in table.columns else None)
-        group, side = self.group or table.column("group"), table.column("split")
-        names = table.view_columns(self.modalities, {"id", label, group, side})
+        group, split = self.group or table.column_name("group"), table.column_name("split")
+        names = table.view_columns(self.modalities, {"id", label, group, split})
         given = {"label": self.label, "group": self.group}
         expected = [name for name in ("label", "group", "split") if not given.get(name)]
-        table.refuse_near(expected, {"id", label, group, side, *names})
+        table.check_misspelt_columns(expected, {"id", label, group, split, *names})
         ids = table.ids()
-        labels = table.texts(label) if label else {}
+        labels = table.text_column(label) if label else {}
         if self.label and not any(labels.values()):
             raise DataError(
                 f"{self.path.name} has only empty cells in column {label}; use another column."
             )
-        groups, splits = table.if_known(group), table.splits(side)
+        groups, splits = table.optional_column(group), table.splits(split)
         views = {name: table.views(name) for name in names}
-        kinds = sorted({view.kind for held in views.values() for view in held.values()})
+        kinds = sorted(
+            {view.kind for column_views in views.values() for view in column_views.values()}
+        )
         if "images" not in kinds:
             raise DataError(
                 f"{self.path.name} has no images, only {' and '.join(kinds)}; every patch needs an "
@@ -227,7 +233,7 @@ def _first_image(patch: _Patch) -> str:
     raise UnreadablePatch(f"no image: row {patch.row} has none; every patch needs an image")
 
 
-def _count(view: View) -> int | None:
+def _count_channels(view: View) -> int | None:
     """Number of channels of an image, or None if it cannot be read. Decoding reports the reason."""
     try:
         return int(view.read().shape[2])
@@ -236,7 +242,7 @@ def _count(view: View) -> int | None:
 
 
 @contextmanager
-def _naming(patch: _Patch, view: str) -> Iterator[None]:
+def _locate_errors(patch: _Patch, view: str) -> Iterator[None]:
     """Add the row and column to the reason of an `UnreadablePatch`, after its kind."""
     try:
         yield

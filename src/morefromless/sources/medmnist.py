@@ -33,7 +33,7 @@ class Medmnist(Source):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).expanduser()
-        self.known = self.path.stem.lower().startswith("pathmnist")
+        self.is_pathmnist = self.path.stem.lower().startswith("pathmnist")
 
     @property
     def fork_safe(self) -> bool:
@@ -41,7 +41,7 @@ class Medmnist(Source):
 
     def datasheet(self) -> Datasheet:
         numbers = sorted({int(v) for _, labels in self._arrays.values() for v in np.unique(labels)})
-        if not self.known:
+        if not self.is_pathmnist:
             return Datasheet(title=self.path.stem, classes={str(n): "" for n in numbers})
         side = next(iter(self._arrays.values()))[0].shape[1]
         return Datasheet(
@@ -70,7 +70,7 @@ class Medmnist(Source):
         return {"he": image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)}
 
     def _class(self, label: int) -> str:
-        if not self.known:
+        if not self.is_pathmnist:
             return str(label)
         if label not in range(len(PATHMNIST)):
             raise DataError(

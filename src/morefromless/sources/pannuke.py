@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.arrays import open_npy
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.splits import Split
@@ -76,7 +76,7 @@ class Pannuke(Source):
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        fold, row = self._place(item)
+        fold, row = self._locate(item)
         stored = fold.images[row]
         # The cast changes values that uint8 cannot hold, including NaN, so the comparison rejects
         # them.
@@ -87,13 +87,13 @@ class Pannuke(Source):
                 "colours out of range: not all are whole numbers from 0 to 255; convert them"
             )
         nuclei = Nuclei.typed(*merge_channels(fold.masks[row], "the mask"), PANNUKE)
-        return {"he": image, ARRAY: nuclei.encode()}
+        return {"he": image, NUCLEI_ARRAY: nuclei.encode()}
 
     def shape(self, item: Item) -> tuple[int, int]:
-        fold, _ = self._place(item)
+        fold, _ = self._locate(item)
         return fold.images.shape[1], fold.images.shape[2]
 
-    def _place(self, item: Item) -> tuple[_Fold, int]:
+    def _locate(self, item: Item) -> tuple[_Fold, int]:
         where = PurePath(item.id)
         return self._folds[where.parent.as_posix()], int(where.name)
 
@@ -110,10 +110,12 @@ class Pannuke(Source):
 
 
 def _fold(folder: Path) -> _Fold:
-    beside = folder / "masks.npy"
-    published = folder.parent.parent / "masks" / folder.name / "masks.npy"
+    same_folder = folder / "masks.npy"
+    published_masks = folder.parent.parent / "masks" / folder.name / "masks.npy"
     images = open_npy(folder / "images.npy")
-    masks = open_npy(published if published.is_file() and not beside.is_file() else beside)
+    masks = open_npy(
+        published_masks if published_masks.is_file() and not same_folder.is_file() else same_folder
+    )
     tissues = open_npy(folder / "types.npy")
     if (
         images.ndim != 4

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.labels import NCT_CRC
-from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError
 from morefromless.sources import Datasheet, Item, Source
@@ -103,7 +103,7 @@ class Synthetic(Source):
                 return {"he": tissue.image}
             types = dict(enumerate(tissue.types.tolist(), 1))
             nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
-            return {"he": tissue.image, ARRAY: nuclei.encode()}
+            return {"he": tissue.image, NUCLEI_ARRAY: nuclei.encode()}
         if self.control == "both":
             primary, signal = self._pair(item, "positive")
             return {"primary": primary, "signal": signal, "again": self._pair(item, "negative")[1]}
@@ -129,12 +129,12 @@ class Synthetic(Source):
 
     def _item(self, index: int) -> Item:
         turn, patient = divmod(index, self.patients)
-        tested = patient >= self.patients - max(1, round(self.patients / 4))
+        in_test = patient >= self.patients - max(1, round(self.patients / 4))
         return Item(
             id=f"synthetic-{index:06d}",
             label=self._classes[(turn + patient) % len(self._classes)],
             origin=f"seed {self.seed}, patch {index}",
-            split="test" if tested else "train",
+            split="test" if in_test else "train",
             group=f"patient-{patient:04d}",
         )
 
