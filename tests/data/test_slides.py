@@ -225,5 +225,5 @@ def test_sizes_that_the_pixels_do_not_have_are_refused(tmp_path: Path) -> None:
         path = write(tmp_path / name, drawn(512))
         with tifffile.TiffFile(path, mode="r+") as file:
             file.pages.first.tags["ImageWidth"].overwrite(2**31)
-        with pytest.raises(DataError, match=r"fetch it again\."):
+        with pytest.raises(DataError, match=r"download it again\."):
             open_slide(path)

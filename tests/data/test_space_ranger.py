@@ -84,16 +84,16 @@ def _no_factor(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_no_positions, "There is no .*/tissue_positions.csv; fetch"),
+        (_no_positions, "There is no .*/tissue_positions.csv; download"),
         (
             _other_section,
             "does not have all spots of filtered_feature_bc_matrix.h5; give both files",
         ),
-        (_truncated, "is not a valid file of Space Ranger; fetch it again"),
+        (_truncated, "is not a valid file of Space Ranger; download it again"),
         (_beyond, "whose indices do not match its shape"),
         (_latin, r"mine\.csv is not a table in UTF-8; correct it, or move it"),
         (_repeated, r"mine\.csv lists the spot 1-000-1 twice; keep one"),
-        (_no_factor, "scalefactors_json.json is missing or damaged; fetch the folder"),
+        (_no_factor, "scalefactors_json.json is missing or damaged; download the folder"),
     ],
 )
 def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> None:

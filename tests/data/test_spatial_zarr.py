@@ -97,7 +97,7 @@ def _truncated(folder: Path) -> None:
         (_huge, "states 3,000,000,000,000 values for images/hires/0, but stores only"),
         (_no_common_system, "has no common coordinate system for spots and hires"),
         (_no_shapes, r"has no shapes/spots/shapes.parquet"),
-        (_truncated, "is not a valid SpatialData folder; fetch or write it again"),
+        (_truncated, "is not a valid SpatialData folder; download or write it again"),
     ],
 )
 def test_faults_are_one_sentence(

@@ -212,7 +212,7 @@ def test_damaged_members_are_rejected_and_damaged_archives_refused(
         assert run(["ingest", str(made), str(tmp_path / "other")]) == 2
         said = capsys.readouterr().err.strip()
         assert "is not a valid archive" in said
-        assert "fetch it again." in said
+        assert "download it again." in said
     assert not (tmp_path / "other").exists()
 
 

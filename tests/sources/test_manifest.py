@@ -390,7 +390,7 @@ def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
         "005": "not finite: row 7, column expression: v.npy has 1e+300 for 2",
         "006": "not finite: row 8, column rna: e.csv has inf for ERBB2",
         "007": "no image: row 9 has none; every patch needs an image",
-        "008": "unreadable: row 10, column ihc: truncated or damaged; fetch it again",
+        "008": "unreadable: row 10, column ihc: truncated or damaged; download it again",
     }
     assert source.read(source.items()[9])["he"].shape == (*he(9).shape[:2], 1)  # grey is read
 

@@ -42,7 +42,7 @@ def _open_cached(path: Path, size: int, modified: int) -> Archive:  # noqa: ARG0
         raise
     except Exception as error:  # the readers may raise anything on a damaged archive
         raise DataError(
-            f"{path} is not a valid archive ({str(error) or 'cut short'}); fetch it again."
+            f"{path} is not a valid archive ({str(error) or 'cut short'}); download it again."
         ) from error
 
 

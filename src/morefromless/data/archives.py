@@ -53,7 +53,9 @@ class Archive(ABC):
         except UnreadablePatch:
             raise
         except Exception as error:
-            raise UnreadablePatch("unreadable: damaged in the archive; fetch it again") from error
+            raise UnreadablePatch(
+                "unreadable: damaged in the archive; download it again"
+            ) from error
 
     @abstractmethod
     def _members(self) -> Iterator[tuple[int, str]]:

@@ -50,7 +50,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
                 "you trust it, np.save(file, np.array(np.load(file, allow_pickle=True).tolist()))."
             ) from error
         raise DataError(
-            f"{path} is not a valid .npy file of plain numbers or text; fetch it again."
+            f"{path} is not a valid .npy file of plain numbers or text; download it again."
         ) from error
 
 

@@ -71,7 +71,7 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
     except UnreadablePatch:
         raise
     except Exception as error:  # a decoder may raise anything on a damaged file
-        raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
+        raise UnreadablePatch("unreadable: truncated or damaged; download it again") from error
     other_axes = [index for index, axis in enumerate(axes) if axis not in "YX"]
     if values.ndim == 3 and len(other_axes) == 1:
         values = _checked(np.moveaxis(values, other_axes[0], -1), path)

@@ -124,7 +124,7 @@ def _read_h5ad(path: Path) -> Any:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(f"{path} is not a valid h5ad file; fetch or write it again.") from error
+        raise DataError(f"{path} is not a valid h5ad file; download or write it again.") from error
 
 
 def _coordinates(data: Any, file: str) -> npt.NDArray[np.float64]:

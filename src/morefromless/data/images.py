@@ -44,7 +44,7 @@ JPEG_PIXELS = b"\xff\xda\0\x0c\x03"
 """Marker between a JPEG's header and its pixels of three colours."""
 SPECIAL_MARKERS = (b"Exif\0", b"MPF\0", b"Adobe")
 """Markers of JPEGs that may be rotated, hold several pictures, or use other colours."""
-DAMAGED = "unreadable: truncated or damaged; fetch it again"
+DAMAGED = "unreadable: truncated or damaged; download it again"
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """Formats that are decoded, regardless of the file name; Pillow supports riskier ones."""
 
@@ -195,7 +195,7 @@ def open_image(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image file of one of `FORMATS`; errors in the block raise `UnreadablePatch` too."""
     try:
         if not path if isinstance(path, bytes) else path.stat().st_size == 0 and path.is_file():
-            raise UnreadablePatch("empty file: 0 bytes; fetch it again")
+            raise UnreadablePatch("empty file: 0 bytes; download it again")
         with (
             BytesIO(path) if isinstance(path, bytes) else open_regular(path) as file,
             Image.open(file, formats=FORMATS) as image,

@@ -91,5 +91,5 @@ def _load(path: Path, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
         ) from error
     except ValueError as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is not a valid MATLAB file of v5 to v7; fetch it again"
+            f"unreadable: {path.name} is not a valid MATLAB file of v5 to v7; download it again"
         ) from error

@@ -169,7 +169,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
             start = file.read(4)
             decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
             if decoder is None:
-                raise DataError(f"{path} is not a jpg, png or tif image; fetch it again.")
+                raise DataError(f"{path} is not a jpg, png or tif image; download it again.")
             file.seek(0)
             with decoder(file, path.name) as image:
                 _check_area(path, image.width, image.height)
@@ -179,7 +179,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a decoder may raise anything on a damaged file
-        raise DataError(f"{path} is truncated or damaged; fetch it again.") from error
+        raise DataError(f"{path} is truncated or damaged; download it again.") from error
 
 
 def _check_area(path: Path, width: int, height: int) -> None:

@@ -64,11 +64,12 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
         readable = openslide.OpenSlideError | tifffile.TiffFileError | OSError
         reason = str(error) if isinstance(error, readable) else "damaged"
         raise DataError(
-            f"{path} cannot be opened as a slide ({reason}); fetch it again."
+            f"{path} cannot be opened as a slide ({reason}); download it again."
         ) from error
     if max(slide.size) > MAX_SIDE:
         raise DataError(
-            f"{path} has {slide.size[0]} x {slide.size[1]} px, more than any slide; fetch it again."
+            f"{path} has {slide.size[0]} x {slide.size[1]} px, more than any slide; download it "
+            "again."
         )
     return slide
 
@@ -122,7 +123,7 @@ class _TiffSlide(Slide):
         series = max(colour, key=lambda s: s.sizes["width"] * s.sizes["height"])
         levels = series.levels
         if not all(_is_rgb(level) and _is_complete(level) for level in levels):
-            raise DataError(f"{path} has incomplete or invalid levels; fetch it again.")
+            raise DataError(f"{path} has incomplete or invalid levels; download it again.")
         self._planar = series.axes.index("S") == 0
         self.size = (series.sizes["width"], series.sizes["height"])
         self.downsamples = tuple(self.size[0] / level.sizes["width"] for level in levels)

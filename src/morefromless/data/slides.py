@@ -34,8 +34,8 @@ class UnusableSlide(DataError):
 def rejection_reason(error: DataError) -> str:
     """Why a slide is skipped, in the form of reasons of patches: a kind and a sentence.
 
-    >>> rejection_reason(DataError("a.svs cannot be opened as a slide (damaged); fetch it again."))
-    'unreadable slide: a.svs cannot be opened as a slide (damaged); fetch it again'
+    >>> rejection_reason(DataError("a.svs cannot be opened (damaged); download it again."))
+    'unreadable slide: a.svs cannot be opened (damaged); download it again'
     """
     if isinstance(error, UnreadablePatch):
         return str(error)

@@ -84,10 +84,12 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(f"{path} is not a valid file of Space Ranger; fetch it again.") from error
+        raise DataError(
+            f"{path} is not a valid file of Space Ranger; download it again."
+        ) from error
     if matrix.shape != (len(spots), len(names)) or not matrix.shape[0]:
         raise DataError(
-            f"The matrix of {path} does not match its lists of spots and genes; fetch it again."
+            f"The matrix of {path} does not match its lists of spots and genes; download it again."
         )
     unique = pd.Series(names).duplicated(keep=False)
     genes = [f"{n} {i}" if twice else n for n, i, twice in zip(names, ids, unique, strict=True)]
@@ -106,16 +108,16 @@ def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
         placed = table.assign(**coordinates).loc[list(spots)]
     except FileNotFoundError as error:
         raise DataError(
-            f"There is no {folder}/tissue_positions.csv; fetch the folder again."
+            f"There is no {folder}/tissue_positions.csv; download the folder again."
         ) from error
     except KeyError as error:
         raise DataError(
             f"{path} does not have all spots of {MATRIX}; give both files of the same section."
         ) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged; fetch it again.") from error
+        raise DataError(f"{path} is damaged; download it again.") from error
     if len(placed) != len(spots) or not np.isfinite(placed[[*POSITIONS[4:]]].to_numpy()).all():
-        raise DataError(f"{path} lists a spot twice, or without coordinates; fetch it again.")
+        raise DataError(f"{path} lists a spot twice, or without coordinates; download it again.")
     return placed
 
 
@@ -141,7 +143,7 @@ def _factors(path: Path) -> dict[str, float]:
     try:
         factors = dict(parse_foreign_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is missing or damaged; fetch the folder again.") from error
+        raise DataError(f"{path} is missing or damaged; download the folder again.") from error
     return {
         name: positive_factor(factors[f"tissue_{name}_scalef"], path.name, name)
         for name in ("hires", "lowres")

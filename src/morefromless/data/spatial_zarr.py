@@ -211,7 +211,7 @@ def _explain_errors(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
         raise DataError(
-            f"{folder} is not a valid SpatialData folder; fetch or write it again."
+            f"{folder} is not a valid SpatialData folder; download or write it again."
         ) from error
 
 

@@ -154,7 +154,8 @@ def _head(weights: Mapping[str, Tensor], classes: int, file: Path) -> LinearProb
         or not weight.shape[0] == classes == bias.numel()
     ):
         raise TrainingError(
-            f"The head in {file} does not match its metadata ({classes} classes); fetch it again."
+            f"The head in {file} does not match its metadata ({classes} classes); download it "
+            "again."
         )
     return LinearProbe(weight, bias)
 

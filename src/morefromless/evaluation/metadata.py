@@ -181,6 +181,6 @@ def read_metadata(weights: Path) -> EncoderMetadata | None:
         return None if text is None else parse_json(text, EncoderMetadata)
     except (SafetensorError, ValueError) as error:
         raise ConfigError(
-            f"{weights} is damaged or not a safetensors file ({error}); fetch it again, or give a "
-            "file that was saved as safetensors."
+            f"{weights} is damaged or not a safetensors file ({error}); download it again, or give "
+            "a file that was saved as safetensors."
         ) from error
