@@ -61,7 +61,7 @@ class Ingest(Stage):
         folder = Path(self._temporary.name) / "patches"
         tissues = [name for name in DRAWINGS if name not in ("ADI", "BACK")]
         fields = [
-            draw(name, Patient.drawn(Rng(0, 0, i)), Rng(0, 1, i), FIELD * self.size).image
+            draw(name, Patient.sample(Rng(0, 0, i)), Rng(0, 1, i), FIELD * self.size).image
             for i, name in enumerate(tissues)
         ]
         kinds = len(tissues)

@@ -55,7 +55,7 @@ class Stain(Stage):
         else:
             tissues = [name for name in DRAWINGS if name not in ("ADI", "BACK")]
             images = [
-                draw(tissues[i % 7], Patient.drawn(Rng(0, 0, i)), Rng(0, 1, i), self.size).image
+                draw(tissues[i % 7], Patient.sample(Rng(0, 0, i)), Rng(0, 1, i), self.size).image
                 for i in range(self.count)
             ]
         return torch.from_numpy(np.stack(images))

@@ -128,7 +128,7 @@ def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_training_says_loss_terms_rate_and_time(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(of_training, "EPOCH", 0.0)
+    monkeypatch.setattr(of_training, "EPOCH_LOG_SECONDS", 0.0)
     with progress.shown_as("json"):
         run = train(changed(pretraining, epochs=2))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -14,7 +14,7 @@ from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
 from morefromless.training.checks import count_steps, count_training_patches
-from morefromless.training.steps import batch_size, check_batch, filled_batch
+from morefromless.training.steps import batch_size, check_batch, largest_batch
 
 
 def arms(config: StudyConfig) -> list[Arm]:
@@ -100,7 +100,7 @@ def _with_batch(run: RunConfig, store: Store) -> RunConfig:
     if run.arm.start or not run.arm.supervised:
         return run
     patches = count_training_patches(run, store)
-    batch = filled_batch(run, patches)
+    batch = largest_batch(run, patches)
     return replace(run, train=replace(run.train, batch=batch)) if batch else run
 
 

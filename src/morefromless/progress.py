@@ -22,7 +22,7 @@ Mode = Literal["bar", "lines", "json", "quiet"]
 MODE = "MFL_PROGRESS"
 """Environment variable of the mode, so that worker processes use the same one."""
 MINUTE = 60.0
-PART = "term/"
+TERM_PREFIX = "term/"
 """Prefix of the name of a part of the loss, in a record."""
 
 
@@ -154,9 +154,9 @@ def format_record(record: Mapping[str, Any]) -> str:
     for name, value in record.items():
         if name == "seconds_left" and value is not None:
             parts.append(f"{tqdm.format_interval(value)} left")
-        elif name not in (*names, "seconds_left") and "/" not in name.removeprefix(PART):
+        elif name not in (*names, "seconds_left") and "/" not in name.removeprefix(TERM_PREFIX):
             number = f"{value:.4g}" if isinstance(value, float) else value
-            parts.append(f"{name.removeprefix(PART).replace('_', ' ')} {number}")
+            parts.append(f"{name.removeprefix(TERM_PREFIX).replace('_', ' ')} {number}")
     return ", ".join(parts)
 
 

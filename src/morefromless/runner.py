@@ -25,7 +25,7 @@ from morefromless.workers import Outcome, outcomes
 
 PLANNED = "planned.json"
 """File with the folders of a study's runs, relative to the study's folder."""
-POLL = 5.0
+POLL_SECONDS = 5.0
 """Seconds between two checks of runs that other processes train."""
 
 
@@ -165,5 +165,5 @@ def _wait(busy: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunCon
         if any(state in ("begun", "waiting") for _, state in states):
             break
         bar.show_shares(f"{len(remaining)} trained by another process" if remaining else "")
-        time.sleep(POLL if remaining else 0)
+        time.sleep(POLL_SECONDS if remaining else 0)
     return remaining

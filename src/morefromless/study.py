@@ -42,7 +42,7 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 from morefromless.training.checks import check, check_views, count_training_patches
 from morefromless.training.steps import batch_size, check_batch
 
@@ -65,7 +65,7 @@ class Study:
     """Whether the runs may name classes from outside the package (`Run`)."""
 
     @classmethod
-    @own_state()
+    @preserved_torch_state()
     def of(cls, config: StudyConfig, store: Store | None = None, trust: bool = True) -> "Study":
         """Resolve and check everything that can be known before training.
 
@@ -119,7 +119,7 @@ class Study:
         evaluations = self.evaluations(progress=progress)
         return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
 
-    @own_state()
+    @preserved_torch_state()
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:

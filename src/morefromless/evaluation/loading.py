@@ -21,10 +21,10 @@ from morefromless.evaluation.metadata import (
 from morefromless.probes import LinearProbe
 from morefromless.runs import Run, remedy
 from morefromless.specs import SCHEMES
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 
-@own_state()
+@preserved_torch_state()
 def load_encoder(
     path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
 ) -> FrozenEncoder:
@@ -56,7 +56,7 @@ def load_encoder(
     return encoders[branch]
 
 
-@own_state()
+@preserved_torch_state()
 def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """Load the frozen encoders of a finished run, by branch.
 

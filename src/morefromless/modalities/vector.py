@@ -10,7 +10,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 
-TOP = 3
+LEGEND_VALUES = 3
 """Number of values per class in a legend."""
 
 
@@ -93,7 +93,7 @@ class Vector(Modality):
         """The names of the most characteristic values of each class, if names are known."""
         names = store.meta.arrays[self.array].channels
         parts = [
-            f"{label} {', '.join(names[place] for place in places[:TOP])}"
+            f"{label} {', '.join(names[place] for place in places[:LEGEND_VALUES])}"
             for label, places in (self.markers(store) if names else {}).items()
         ]
         if not parts:

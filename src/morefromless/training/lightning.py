@@ -72,7 +72,7 @@ class SigtermHandler(Callback):
 
 
 @contextmanager
-def explaining_full_disk(path: Path) -> Iterator[None]:
+def raising_full_disk_errors(path: Path) -> Iterator[None]:
     """Raise `StorageError` for `path` if the block fails because the disk is full.
 
     PyTorch raises its own errors after the system's error, so all causes in the chain are checked.

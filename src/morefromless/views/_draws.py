@@ -7,10 +7,10 @@ from torch import Tensor
 
 from morefromless.errors import ConfigError
 
-_BLOCK = 2**17
+_BLOCK_PIXELS = 2**17
 """Pixels per block on a CPU, so that intermediate floats stay in the cache."""
 
-_ANSWERS_AT_ONCE = ("cpu",)
+_SYNCHRONOUS_DEVICES = ("cpu",)
 """Devices whose values can be read without waiting."""
 
 
@@ -37,7 +37,7 @@ def apply_where(
     On a CPU, only the chosen patches are computed. On other devices, all are computed, so that the
     program does not wait for the device.
     """
-    if images.device.type not in _ANSWERS_AT_ONCE:
+    if images.device.type not in _SYNCHRONOUS_DEVICES:
         return torch.where(per_patch(chosen), change(images, *parameters), images)
     if chosen.all():
         return change(images, *parameters)
@@ -49,7 +49,11 @@ def apply_where(
 def blocks(images: Tensor) -> Iterator[slice]:
     """Slices of the batch that are processed together; on a GPU, the whole batch."""
     count, side = len(images), images.shape[-1]
-    step = max(1, _BLOCK // side**2) if images.device.type in _ANSWERS_AT_ONCE else max(1, count)
+    step = (
+        max(1, _BLOCK_PIXELS // side**2)
+        if images.device.type in _SYNCHRONOUS_DEVICES
+        else max(1, count)
+    )
     return (slice(start, start + step) for start in range(0, count, step))
 
 
