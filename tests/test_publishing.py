@@ -49,7 +49,7 @@ def server(tissue: Store) -> Iterator[S3FileSystem]:
 def streamed(server: S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """With a cache that does not hold all of it."""
     del server
-    monkeypatch.setattr("morefromless.publishing.IN_USE", 16)
+    monkeypatch.setattr("morefromless.publishing.MIN_CACHED_SHARDS", 16)
     return stream(ADDRESS, tmp_path / "streamed", CACHE / 1e9)
 
 

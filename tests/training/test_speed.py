@@ -74,7 +74,7 @@ def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
     """Train and record. Progress is quiet, because its lines would read the loss too."""
     notes = Notes(Waits())
     monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
-    with progress.shown_as("quiet"), notes.waits:
+    with progress.use_mode("quiet"), notes.waits:
         train(config)
     return notes
 

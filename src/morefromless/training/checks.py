@@ -43,8 +43,8 @@ def check(config: RunConfig) -> None:
     if config.arm.supervised:
         shape = build_modality(config.arm.primary).shape(config.train.size)
         check_encoder(config.train.encoder, shape, checkpointing=checkpointing)
-        if config.arm.start:
-            check(replace(config, arm=config.arm.start))
+        if config.arm.pretraining_arm:
+            check(replace(config, arm=config.arm.pretraining_arm))
         if config.arm.kind == "distillation":
             build(config.arm.objective, objectives, Objective)
             teacher = teacher_plan(config)
@@ -92,8 +92,8 @@ def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
 
 def check_views(config: RunConfig, store: Store) -> None:
     """Raise `DataError` or `ConfigError` if a branch or a teacher cannot use this store."""
-    if config.arm.start:
-        check_views(replace(config, arm=config.arm.start), store)
+    if config.arm.pretraining_arm:
+        check_views(replace(config, arm=config.arm.pretraining_arm), store)
     elif not config.arm.supervised:
         pair_of(config, plan_branches(config)).check(store)
     elif config.arm.kind == "distillation":

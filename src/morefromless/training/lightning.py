@@ -83,7 +83,7 @@ def raising_full_disk_errors(path: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-                with files.explaining(path):
+                with files.raising_storage_errors(path):
                     raise OSError(cause.errno, cause.strerror) from error
             cause = cause.__cause__ or cause.__context__
         raise

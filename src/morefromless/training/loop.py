@@ -170,7 +170,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     trainer = _trainer(config, run, device, [progress, clock, *([curve] if curve else [])])
     steps.first_step = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
-    checkpoint = run.resumable()
+    checkpoint = run.resumable_checkpoint()
     pin = trainer.strategy.root_device.type == "cuda"
     loader = learner.feed.loader(steps, config.machine.workers, pin)
     try:

@@ -36,7 +36,7 @@ def batch_size(config: RunConfig, patches: int) -> int:
     For fine-tuning, `--batch` is the batch size of the pretraining run. If fewer patches have a
     label, a fine-tuning step uses all of them.
     """
-    reduced = largest_batch(config, patches) if config.arm.start else 0
+    reduced = largest_batch(config, patches) if config.arm.pretraining_arm else 0
     return reduced or config.train.batch
 
 

@@ -57,8 +57,8 @@ def pretrained_run(config: RunConfig) -> Run:
     Uses the run in the neighbouring folder, which a study also trains, if it is finished. Otherwise
     trains one in the fine-tuning run's own folder.
     """
-    assert config.arm.start
-    start = replace(config, arm=config.arm.start)
+    assert config.arm.pretraining_arm
+    start = replace(config, arm=config.arm.pretraining_arm)
     store = Store.open(config.store)
     study_run = Run(with_run_folder(start, config.out.parent, store.hash).out)
     while study_run.state == "running":
@@ -80,7 +80,7 @@ def _train(
     seed_generators(config.seed, device)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
-    if config.arm.start:
+    if config.arm.pretraining_arm:
         pretrained = load_encoders(pretrained_run(config))["primary"].encoder
         classifier.encoder.load_state_dict(pretrained.state_dict())
     loss_of = criterion(config, store, device)
