@@ -195,14 +195,14 @@ class Run:
         if self.done or not is_leader:
             yield
             return
-        with locked(self.lock_path) as held:
-            if held is False:
+        with locked(self.lock_path) as acquired:
+            if acquired is False:
                 raise RunBusy(
                     f"{self.path} is being trained by {self.trainer}; wait for it, or stop that "
                     "process and run the command again."
                 )
             if not self.done:
-                self._remove_leftovers(exclusive=bool(held))
+                self._remove_leftovers(exclusive=bool(acquired))
             try:
                 yield
             except Exception as error:

@@ -49,8 +49,8 @@ def check_choice(config: object, *names: str) -> None:
     for name in names:
         value, words = getattr(config, name), get_args(hints[name])
         if value not in words:
-            known = " or ".join(words)
-            raise ConfigError(f"--{_option(name)} {value} is unknown; give {known}.")
+            choices = " or ".join(words)
+            raise ConfigError(f"--{_option(name)} {value} is unknown; give {choices}.")
 
 
 def take_paths(config: object, *names: str) -> None:

@@ -143,19 +143,19 @@ def _check_name(name: str) -> None:
 
 
 def _per_channel(
-    key: str, given: tuple[float, ...] | None, default: tuple[float, ...], channels: int
+    key: str, override: tuple[float, ...] | None, default: tuple[float, ...], channels: int
 ) -> Tensor:
-    """(1, channels, 1, 1): `given`, as one number or one per channel; else `default`."""
-    values = torch.tensor(default if given is None else given)
-    if given is not None:
+    """(1, channels, 1, 1): `override`, as one number or one per channel; else `default`."""
+    values = torch.tensor(default if override is None else override)
+    if override is not None:
         if len(values) not in (1, channels):
             raise ConfigError(
                 f"{key} has {len(values)} numbers for {channels} channels; give one number, or one "
                 "per channel."
             )
-        numbers = torch.tensor(given, device="cpu")  # `values` may be on the meta device
+        numbers = torch.tensor(override, device="cpu")  # `values` may be on the meta device
         if not numbers.isfinite().all() or (key == "std" and not (numbers > 0).all()):
-            raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")
+            raise ConfigError(f"{key}={'/'.join(map(str, override))} cannot normalise an image.")
     if len(values) != channels:
         values = values.mean().expand(channels)
     return values.view(1, -1, 1, 1).clone()

@@ -120,5 +120,5 @@ def published() -> tuple[Published, ...]:
 
 def first_summary(results: Results, **where: str) -> Summary | None:
     """The first summary whose condition has these values, such as `arm="supervised"`."""
-    chosen = results.select(lambda c: all(getattr(c, k) == value for k, value in where.items()))
-    return chosen[0] if chosen else None
+    summaries = results.select(lambda c: all(getattr(c, k) == value for k, value in where.items()))
+    return summaries[0] if summaries else None

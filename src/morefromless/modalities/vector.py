@@ -86,8 +86,8 @@ class Vector(Modality):
 
     def names(self, store: Store) -> tuple[str, ...]:
         """Names of the values from the source, or else their numbers from 1."""
-        known = store.meta.arrays[self.array].channels
-        return known or tuple(str(number + 1) for number in range(self.length))
+        channel_names = store.meta.arrays[self.array].channels
+        return channel_names or tuple(str(number + 1) for number in range(self.length))
 
     def legend(self, store: Store) -> str:
         """The names of the most characteristic values of each class, if names are known."""

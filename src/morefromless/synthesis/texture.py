@@ -54,10 +54,10 @@ def _cell(
     position: Floats,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Two neighbouring table positions and the smooth weight of the second."""
-    whole = np.floor(position)
-    part = position - whole
-    first = whole.astype(np.int64) & (_TABLE_SIDE - 1)
-    return first, (first + 1) & (_TABLE_SIDE - 1), part * part * (3.0 - 2.0 * part)
+    floor = np.floor(position)
+    fraction = position - floor
+    first = floor.astype(np.int64) & (_TABLE_SIDE - 1)
+    return first, (first + 1) & (_TABLE_SIDE - 1), fraction * fraction * (3.0 - 2.0 * fraction)
 
 
 class Grain:

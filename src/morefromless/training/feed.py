@@ -84,8 +84,8 @@ class Feed(Dataset[Batch]):
         return len(self.indices)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        chosen = torch.as_tensor(positions)
-        batch = {"position": chosen, "label": self.labels[chosen]}
+        index = torch.as_tensor(positions)
+        batch = {"position": index, "label": self.labels[index]}
         if self.residency == "nothing":
             rows = self.indices[np.asarray(positions)]
             batch |= {name: self._read(name, rows) for name in self.pair.arrays}

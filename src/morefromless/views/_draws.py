@@ -30,19 +30,19 @@ def per_patch(values: Tensor) -> Tensor:
 
 
 def apply_where(
-    chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
+    mask: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
-    """Replace the `chosen` images by `change(images, *parameters)`, possibly in place.
+    """Replace the images where `mask` is true by `change(images, *parameters)`, maybe in place.
 
     On a CPU, only the chosen patches are computed. On other devices, all are computed, so that the
     program does not wait for the device.
     """
     if images.device.type not in _SYNCHRONOUS_DEVICES:
-        return torch.where(per_patch(chosen), change(images, *parameters), images)
-    if chosen.all():
+        return torch.where(per_patch(mask), change(images, *parameters), images)
+    if mask.all():
         return change(images, *parameters)
-    if chosen.any():
-        images[chosen] = change(images[chosen], *(values[chosen] for values in parameters))
+    if mask.any():
+        images[mask] = change(images[mask], *(values[mask] for values in parameters))
     return images
 
 
