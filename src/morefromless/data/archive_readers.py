@@ -17,7 +17,7 @@ from threading import Lock
 from morefromless.data.archives import Archive
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.progress import Bar
-from morefromless.regular import LARGEST
+from morefromless.regular import MAX_FILE_BYTES
 
 SMALL_BYTES, MAX_RATIO = 2**20, 200
 """Members that unpack to more than `SMALL_BYTES` bytes and `MAX_RATIO` times their packed size are
@@ -70,7 +70,7 @@ class _Zip(Archive):
         if info.flag_bits & 1:
             raise UnreadablePatch("encrypted: unpack it with its password first")
         bomb = info.file_size > SMALL_BYTES and info.file_size > MAX_RATIO * info.compress_size
-        if bomb or info.file_size > LARGEST:
+        if bomb or info.file_size > MAX_FILE_BYTES:
             raise UnreadablePatch(
                 f"too large: it unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
             )
@@ -142,7 +142,7 @@ class _Tar(Archive):
 
     def _section(self, index: int) -> tuple[int, int]:
         offset, size = self._offsets[index], self._sizes[index]
-        if size > LARGEST:
+        if size > MAX_FILE_BYTES:
             raise UnreadablePatch(f"too large: {size:,} bytes")
         return offset, size
 
@@ -179,7 +179,7 @@ class _CompressedTar(_Tar):
             if index in self._read_ahead:
                 return self._read_ahead.pop(index)
             for earlier in range(self._next, index if index - self._next <= MAX_READ_AHEAD else 0):
-                if self._sizes[earlier] <= LARGEST:
+                if self._sizes[earlier] <= MAX_FILE_BYTES:
                     self._read_ahead[earlier] = self._read_forward(earlier)
             while len(self._read_ahead) > MAX_READ_AHEAD:
                 self._read_ahead.popitem(last=False)

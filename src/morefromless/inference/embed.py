@@ -21,7 +21,7 @@ from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
 from morefromless.ingest.listing import files_fingerprint
 from morefromless.progress import Bar
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 PART = 8 * CHUNK
 """Patches per saved part; an interrupted embedding resumes after the last saved part."""
@@ -45,7 +45,7 @@ class Embedding:
         return f"Embedding({patches} patches x {width} features)"
 
 
-@own_state()
+@preserved_torch_state()
 def embed(
     frozen: FrozenEncoder,
     inputs: Sequence[Patches],
