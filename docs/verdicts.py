@@ -21,7 +21,7 @@ import numpy.typing as npt
 from morefromless.config import StudyConfig, from_flat
 from morefromless.demo import CONTROLS, RECIPE, SOURCE
 from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
-from morefromless.evaluation.evaluate import answer_of
+from morefromless.evaluation.evaluate import evaluate_branch
 from morefromless.ingest import ingest, open_source
 from morefromless.report.section import fill_blocks
 from morefromless.runner import run_all
@@ -59,7 +59,7 @@ def train(out: Path, seeds: int, jobs: int) -> None:
     test = store.indices("test")
     correct: dict[str, list[Bools]] = {"asymmetric": [], "symmetric": []}
     for run in runs:
-        answer = answer_of(Run(run.out), "primary", store, probe, "tissue")
+        answer = evaluate_branch(Run(run.out), "primary", store, probe, "tissue")
         correct[run.arm.kind].append(answer.probabilities.argmax(1) == store.labels[test])
     groups = np.asarray(store.groups("test")).astype(str)
     arms = {kind: np.stack(answers) for kind, answers in correct.items()}

@@ -17,7 +17,7 @@ from morefromless.config import ExplainConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import Answer, answer_of, open_store
+from morefromless.evaluation.evaluate import Answer, evaluate_branch, open_store
 from morefromless.evaluation.metrics import confusion
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
@@ -122,7 +122,9 @@ def explain(config: ExplainConfig) -> Disagreements:
     task = config.task or runs[0].config.arm.task
     device = resolve_device(config.analysis.device)
     with Bar(total=5, desc="explain", unit="part") as bar:
-        a, b = (answer_of(run, config.branch, raw, config.probe, task, device) for run in runs)
+        a, b = (
+            evaluate_branch(run, config.branch, raw, config.probe, task, device) for run in runs
+        )
         store = raw.select(a.frozen.modality, b.frozen.modality, task=build_task(task))
         rows = store.indices("test")
         if not len(rows):
@@ -286,7 +288,7 @@ def _notes(
         f"Pictures show the input of A ({specs[0]})"
         + (f" and, next to it, {denser}." if denser else ".")
     )
-    if not all(answer.frozen.answers_itself(answer.task) for answer in (a, b)):
+    if not all(answer.frozen.uses_own_head(answer.task) for answer in (a, b)):
         yield (
             f"Encoders without a head for the task are evaluated with a {config.probe.name} probe "
             "with the options of this command, which may differ from those of their study."

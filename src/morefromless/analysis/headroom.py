@@ -188,7 +188,7 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
         )
     size = config.size or encoder.input_size
     folder = config.out / "features"
-    frozen = FrozenEncoder(encoder.eval(), spec, size, "reference", None, shared=folder)
+    frozen = FrozenEncoder(encoder.eval(), spec, size, "reference", None, shared_cache=folder)
     device = resolve_device(config.device)
     return (
         frozen.features(store, "train", device, label=f"{spec}, train"),

@@ -15,7 +15,7 @@ from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
-from morefromless.evaluation.evaluate import Answer, answer_of, no_store
+from morefromless.evaluation.evaluate import Answer, evaluate_branch, no_store
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
@@ -86,7 +86,9 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         desc="evaluate",
         unit="run",
     ):
-        answer = answer_of(Run(run.out, config.trust), "primary", raw, config.probe, task, device)
+        answer = evaluate_branch(
+            Run(run.out, config.trust), "primary", raw, config.probe, task, device
+        )
         arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:

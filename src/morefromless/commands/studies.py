@@ -86,7 +86,7 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.inference.inputs import open_inputs, remarks
-    from morefromless.questions import ask, build_question
+    from morefromless.questions import build_question, evaluate_questions
     from morefromless.report.answers import reply_section, show_answers
     from morefromless.runs import Run
 
@@ -116,7 +116,7 @@ def probe(config: ProbeConfig) -> None:
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
     if answers:
         show_answers(answers)
-    for reply in ask(run, store, questions, config.probe, task, device):
+    for reply in evaluate_questions(run, store, questions, config.probe, task, device):
         reply_section(reply).show()
 
 

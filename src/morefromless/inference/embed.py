@@ -17,13 +17,13 @@ from torch import Tensor
 
 from morefromless.errors import UnreadablePatch, none_usable
 from morefromless.evaluation.cache import cached, digest_text
-from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
+from morefromless.evaluation.frozen import BATCH_SIZE, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
 from morefromless.ingest.listing import files_fingerprint
 from morefromless.progress import Bar
 from morefromless.torch_state import own_state
 
-PART = 8 * CHUNK
+PART = 8 * BATCH_SIZE
 """Patches per saved part; an interrupted embedding resumes after the last saved part."""
 
 
@@ -122,8 +122,8 @@ def _features(
 ) -> dict[str, Tensor]:
     """`readable` (len(rows),) and `features` (readable patches, width), in the order of `rows`."""
     features, readable = [], []
-    for start in range(0, len(rows), CHUNK):
-        read = list(readers.map(lambda row: _read(patches, row), rows[start : start + CHUNK]))
+    for start in range(0, len(rows), BATCH_SIZE):
+        read = list(readers.map(lambda row: _read(patches, row), rows[start : start + BATCH_SIZE]))
         good = [array for array in read if array is not None]
         readable += [array is not None for array in read]
         if good:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from morefromless.evaluation.results import KEY, Condition, Results
+from morefromless.evaluation.results import ENCODER_FIELDS, Condition, Results
 from morefromless.report.style import COLUMN, PAGE, format_axes, line_styles
 
 
@@ -15,7 +15,7 @@ def curves(results: Results) -> Figure:
     """
     config, table = results.config, results.curves
     students = table["arm"] == "distillation"
-    keyed = table.assign(task=config.tasks[0])[[*KEY, "task"]]
+    keyed = table.assign(task=config.tasks[0])[[*ENCODER_FIELDS, "task"]]
     conditions = [Condition(*key) for key in keyed.itertuples(index=False)]
     table = table.assign(condition=np.array(conditions, dtype=object))
     styles = line_styles((c.arm, c.variant) for c in conditions)

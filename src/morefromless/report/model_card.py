@@ -8,7 +8,7 @@ import morefromless
 from morefromless.arms import condition_of
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
-from morefromless.evaluation.calibration import learnt_from, read_calibrated
+from morefromless.evaluation.calibration import calibrated_on_training_data, read_calibrated
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.results import Results
 from morefromless.report.notes import few_labels
@@ -54,8 +54,8 @@ def write_card(
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
         cohorts=[_cohort(results, frozen) for results in cohorts],
-        calibrated=probe and f"{per_cent(probe.selective(0)[1])} %",
-        head=probe and learnt_from(frozen, probe),
+        calibrated=probe and f"{per_cent(probe.coverage_and_accuracy(0)[1])} %",
+        head=probe and calibrated_on_training_data(frozen, probe),
         caveats=[] if results is None else _caveats(results),
         citation=data.citation if data else "",
     )
