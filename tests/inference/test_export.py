@@ -115,7 +115,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     (out / "thesis.tex").write_text("")
     with pytest.raises(ConfigError, match=r"contains other files \(thesis.tex\)"):
         export(frozen, out)
-    monkeypatch.setattr(module, "CLOSE", -1)
+    monkeypatch.setattr(module, "TOLERANCE", -1)
     with pytest.raises(DataError, match="differ from PyTorch's"):
         export(frozen, tmp_path / "other", torch_export=True)
     assert not (tmp_path / "other" / "encoder.pt2").exists()

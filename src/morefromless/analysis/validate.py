@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morefromless.analysis.represent import refuse_unfinished, study_of
+from morefromless.analysis.represent import load_study_config, refuse_unfinished
 from morefromless.arms import condition_of
 from morefromless.config import Probe, StudyConfig, ValidateConfig, typed_options
 from morefromless.data.labels import check_names, parse_classes
@@ -109,11 +109,11 @@ def _unavailable_modalities(study: Study, cohort: Store) -> dict[str, str]:
 def _study(config: ValidateConfig) -> Study:
     """The study in a folder; a single run is treated as a study of one arm and one seed."""
     if not (config.study / "run.json").is_file():
-        planned = study_of(config.study, config.store, config.trust)
-        if given := typed_options(config.probe, Probe()):
+        planned = load_study_config(config.study, config.store, config.trust)
+        if probe_options := typed_options(config.probe, Probe()):
             raise ConfigError(
-                f"{given[0]} is for a single run, but {config.study} is a study, whose probes have "
-                "the study's options; remove the option."
+                f"{probe_options[0]} is for a single run, but {config.study} is a study, whose "
+                "probes have the study's options; remove the option."
             )
         study = Study.of(planned, trust=config.trust)
         refuse_unfinished(config.study, study.runs)

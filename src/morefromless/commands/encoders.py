@@ -35,7 +35,7 @@ def predict(config: PredictConfig) -> None:
     from morefromless.evaluation.calibration import calibrated_on_training_data
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.predict import (
-        check_ending,
+        check_suffix,
         find_probe,
         predict,
         write_predictions,
@@ -44,7 +44,7 @@ def predict(config: PredictConfig) -> None:
     from morefromless.report.slide_maps import write_maps
     from morefromless.report.words import count, per_cent
 
-    check_ending(config.to)
+    check_suffix(config.to)
     if config.maps:
         check_writable(config.maps, "--maps")
     frozen, inputs = _open(config)

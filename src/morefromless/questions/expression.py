@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from morefromless.analysis.headroom import predict
+from morefromless.analysis.headroom import predict_out_of_fold
 from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import DataError
@@ -77,7 +77,7 @@ class Expression(Question):
             raise DataError(f"{store.path} has fewer than 3 test patches with '{self.array}'.")
         means = {"x": x["train"].mean(0), "y": y["train"].mean(0)}
         centred, target = x["train"] - means["x"], y["train"] - means["y"]
-        _, predicted = predict(centred, target, x["test"] - means["x"])
+        _, predicted = predict_out_of_fold(centred, target, x["test"] - means["x"])
         return pearson(predicted, y["test"])
 
 

@@ -173,7 +173,7 @@ def _numbers(pairs: Sequence[LayerCka]) -> pd.DataFrame:
                     "layer_b": np.array(pair.columns, dtype=object)[columns.ravel()],
                     "cka": pair.mean.ravel(),
                     "sd": pair.spread.ravel(),
-                    "combinations": len(pair.each),
+                    "combinations": len(pair.combinations),
                 }
             )
         )

@@ -42,9 +42,11 @@ def probability_map(
     patches: SlidePatches, rows: pd.DataFrame, columns: list[str]
 ) -> npt.NDArray[np.float32]:
     """(columns, tiles down, tiles across), nan where no tile was read."""
-    width, height = (int(np.ceil(side / patches.extent)) for side in patches.slide.size)
+    width, height = (int(np.ceil(side / patches.side_level0)) for side in patches.slide.size)
     grid = np.full((len(columns), height, width), np.nan, np.float32)
-    across, down = (np.rint(rows[name].to_numpy(float) / patches.extent) for name in ("x", "y"))
+    across, down = (
+        np.rint(rows[name].to_numpy(float) / patches.side_level0) for name in ("x", "y")
+    )
     grid[:, down.astype(int), across.astype(int)] = rows[columns].to_numpy(np.float32).T
     return grid
 
@@ -54,7 +56,7 @@ def feature_collection(
 ) -> dict[str, Any]:
     """One square per tile with its class and its measurements. Coordinates are px of the slide's
     finest level, from the origin of QuPath's frame."""
-    side = patches.extent
+    side = patches.side_level0
     across, down = patches.slide.origin
     features = []
     for row in rows.to_dict("records"):
@@ -125,7 +127,7 @@ def _write_overlay(
     figure.set_figheight(max(3, figure.get_figwidth() * height / width) + 0.6)
     axes = figure.add_subplot()
     axes.imshow(overview.mean(-1), cmap="gray", vmin=0, vmax=255)
-    tile = patches.extent / patches.slide.scale(SCALE)
+    tile = patches.side_level0 / patches.slide.scale(SCALE)
     down, across = code.shape
     axes.imshow(
         shown, extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5), interpolation="nearest"
