@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from morefromless.data.store import Store
 from morefromless.evaluation.results import Results
-from morefromless.report.style import COLOURS, PAGE, format_axes
+from morefromless.report.style import COLOURS, PAGE_WIDTH, format_axes
 
 ARMS = ("asymmetric", "symmetric", "supervised")
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/picture.png"))
     given = parser.parse_args()
-    figure = Figure(figsize=(PAGE, 2.3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(PAGE_WIDTH, 2.3), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 4, width_ratios=(1, 1, 1.25, 1.25))
     store = Store.open(given.demo / "store")
     row = store.indices("test")[0]

@@ -27,7 +27,7 @@ from morefromless.errors import MoreFromLessError
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.results import Results
 from morefromless.report.section import Section, fill_blocks, interval
-from morefromless.report.style import PAGE, format_axes, write_figure
+from morefromless.report.style import PAGE_WIDTH, format_axes, write_figure
 from morefromless.report.words import minus
 
 CONTRAST = "asymmetric - symmetric, both independent"
@@ -116,7 +116,7 @@ def order(every: Sequence[Point]) -> str:
 
 def figure(every: Sequence[Point]) -> Figure:
     """Plot the gain against the headroom and against the forecast, with both intervals."""
-    drawn = Figure(figsize=(PAGE, 3.4), layout="constrained")
+    drawn = Figure(figsize=(PAGE_WIDTH, 3.4), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
     _panel(left, every, "headroom")
     _panel(right, every, "forecast")

@@ -23,7 +23,7 @@ VIEWS = {
     "cam-b": "GradCAM of B",
 }
 """Pictures of a patch: name of the sheets to caption."""
-_SHADES = 10
+_MAX_SHADE = 10
 
 Counts = npt.NDArray[np.int64]
 
@@ -82,10 +82,10 @@ def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
     Views also have all other test patches, which may be neighbours; GradCAMs do not.
     """
     order = _order(disagreements)
-    whole = {"primary": disagreements.primary, "privileged": disagreements.privileged}
+    views = {"primary": disagreements.primary, "privileged": disagreements.privileged}
     cams = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
     return {
-        **{name: pictures[order] for name, pictures in whole.items() if pictures is not None},
+        **{name: pictures[order] for name, pictures in views.items() if pictures is not None},
         **{name: pictures for name, pictures in cams.items() if pictures is not None},
     }
 
@@ -164,7 +164,7 @@ def _matrix(
     # Differences are small compared with whole rows, so the largest one is the darkest. The square
     # root keeps confusions visible next to a much larger diagonal.
     largest = max(np.abs(shares).max(), 1e-9) if signed else 1.0
-    shades = np.sign(shares) * np.ceil(_SHADES * np.sqrt(np.abs(shares) / largest) - 1e-9)
+    shades = np.sign(shares) * np.ceil(_MAX_SHADE * np.sqrt(np.abs(shares) / largest) - 1e-9)
     sign = "+" if signed else ""
     rows = []
     for true, name in enumerate(classes):

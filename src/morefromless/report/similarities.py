@@ -59,9 +59,9 @@ def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
     if result.cka:
         written.append(report(result).write(folder / "representations.md"))
         written.append(folder / "representations.csv")
-        files.write_csv(written[-1], _lines(result))
+        files.write_csv(written[-1], _long_table(result))
         written.append(folder / "representations.json")
-        files.write_json(written[-1], _everything(result))
+        files.write_json(written[-1], _json_content(result))
     return written
 
 
@@ -103,12 +103,14 @@ def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
     firsts = {arm: answers[0] for arm, answers in result.arms.items()}
     reference, named = next(iter(firsts.values())), result.config.analysis.show
     patches = shown_patches(reference, result.store, result.device, named)
-    beside = {
+    extra_columns = {
         spec: spec
         for spec in (result.primary, result.study.privileged)
         if not build_modality(spec).vector
     }
-    return write_cams(firsts, patches, beside, result.out, result.store, result.device, stems)
+    return write_cams(
+        firsts, patches, extra_columns, result.out, result.store, result.device, stems
+    )
 
 
 def _write_map(result: Similarities) -> list[Path]:
@@ -187,7 +189,7 @@ def _notes(result: Similarities) -> list[str]:
     return [*lines, *result.store.caveats]
 
 
-def _lines(result: Similarities) -> pd.DataFrame:
+def _long_table(result: Similarities) -> pd.DataFrame:
     """Long form: one row per pair of arms and layer that both have."""
     return pd.DataFrame(
         {
@@ -203,7 +205,7 @@ def _lines(result: Similarities) -> pd.DataFrame:
     )
 
 
-def _everything(result: Similarities) -> dict[str, object]:
+def _json_content(result: Similarities) -> dict[str, object]:
     return {
         "version": morefromless.__version__,
         "options": to_flat(result.config),
