@@ -34,8 +34,8 @@ def report(result: Headroom) -> Report:
     title = f"Headroom of {config.primary} with {config.privileged}, {features}"
     count, explained = min(8, len(result.components)), sum(c.variance for c in result.components)
     parts = Section(
-        f"The first {count} components; all {len(result.components)} explain {per_cent(explained)} % "
-        "of the variance of the dense features",
+        f"The first {count} components; all {len(result.components)} explain "
+        f"{per_cent(explained)} % of the variance of the dense features",
         ("component", "share of variance %", "predicted %"),
         [
             (str(number), per_cent(component.variance), per_cent(component.predicted))

@@ -81,8 +81,8 @@ def per_cent(value: float) -> str:
 
 MIN_RELIABLE_GROUPS = 8
 UNRELIABLE_NOTE = (
-    f"† Rough: fewer than {MIN_RELIABLE_GROUPS} groups, or an interval of width 0, because the test "
-    "patches show no variation."
+    f"† Rough: fewer than {MIN_RELIABLE_GROUPS} groups, or an interval of width 0, because the "
+    "test patches show no variation."
 )
 
 
