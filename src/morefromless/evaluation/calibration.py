@@ -151,7 +151,7 @@ def calibrate(
         temperature = best_temperature(
             logits, truth, min_temperature=1.0 if head else MIN_TEMPERATURE
         )
-        confidence, answer = (logits / temperature).softmax(1).max(1)
+        confidence, predicted = (logits / temperature).softmax(1).max(1)
         reference_rows = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[
             :MAX_REFERENCE_PATCHES
         ]
@@ -163,7 +163,7 @@ def calibrate(
             "reference": reference,
             "distances": neighbour_distance(features[held_out], reference).sort().values,
             "confidence": confidence,
-            "correct": answer == truth,
+            "correct": predicted == truth,
         }
 
     tensors = frozen.cached(calibrated_name(frozen, task), key, compute)

@@ -92,8 +92,8 @@ def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
 
 def _order(disagreements: Disagreements) -> npt.NDArray[np.int64]:
     """Rows of all test patches (N,), those of the gallery first."""
-    everything = np.arange(len(disagreements.ids))
-    rest = np.setdiff1d(everything, disagreements.gallery)
+    all_rows = np.arange(len(disagreements.ids))
+    rest = np.setdiff1d(all_rows, disagreements.gallery)
     return np.concatenate([disagreements.gallery, rest])
 
 
@@ -125,16 +125,16 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
     predictions, gallery = disagreements.predictions, disagreements.gallery
     groups = disagreements.groups
     a, b = predictions == disagreements.labels
-    apart = predictions[0] != predictions[1]
+    disagreeing = predictions[0] != predictions[1]
     outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
     return {
         "right": (int(a.sum()), int(b.sum())),
-        "apart": int(apart.sum()),
-        "agreeing": int((~apart[gallery]).sum()),
+        "apart": int(disagreeing.sum()),
+        "agreeing": int((~disagreeing[gallery]).sum()),
         "outcomes": {
-            name: (int(of.sum()), int(of[gallery].sum())) for name, of in outcomes.items()
+            name: (int(mask.sum()), int(mask[gallery].sum())) for name, mask in outcomes.items()
         },
-        "differently": int((outcomes["neither"] & apart).sum()),
+        "differently": int((outcomes["neither"] & disagreeing).sum()),
         "groups": sorted({groups[i] for i in gallery}) if groups else [],
     }
 
