@@ -18,15 +18,15 @@ from morefromless.devices import threads
 from morefromless.errors import ConfigError
 from morefromless.report.section import Section
 
-SPREAD = 0.1
+MAX_RATIO_SPREAD = 0.1
 """No ratio is reported if its interquartile range, relative to its median, is larger."""
-SHORTEST = 0.1
+MIN_CALL_SECONDS = 0.1
 """Seconds. A shorter call is repeated within a measurement."""
 ROUNDS = 7
-LONGEST = 45.0
+MAX_TABLE_SECONDS = 45.0
 """Seconds. Without `--rounds`, a table that took longer has no more rounds after the first
-`FEWEST`."""
-FEWEST = 3
+`MIN_ROUNDS`."""
+MIN_ROUNDS = 3
 CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
 
 
@@ -48,13 +48,13 @@ class Measurement:
         '2.00 ± 1 %'
         """
         pairs = zip(self.seconds, reference.seconds, strict=True)
-        ratios = [mine / other for mine, other in pairs]
-        if len(ratios) < FEWEST:
-            return f"not claimed of fewer than {FEWEST} rounds"
+        ratios = [own / other for own, other in pairs]
+        if len(ratios) < MIN_ROUNDS:
+            return f"not claimed of fewer than {MIN_ROUNDS} rounds"
         middle = statistics.median(ratios)
         low, _, high = statistics.quantiles(ratios, n=4)
         spread = (high - low) / middle
-        if spread > SPREAD:
+        if spread > MAX_RATIO_SPREAD:
             return f"not claimed, ± {spread / 2:.0%}".replace("%", " %")
         return f"{middle:.2f} ± {100 * spread / 2:.0f} %"
 
@@ -62,35 +62,38 @@ class Measurement:
 def measure(stage: Stage, rounds: int | None = None) -> list[Measurement]:
     """Measure every row once per round, in alternating order, after a warm-up call of each row."""
     with threads(stage.threads):
-        return _measured(stage, rounds)
+        return _measure_rows(stage, rounds)
 
 
-def _measured(stage: Stage, rounds: int | None) -> list[Measurement]:
+def _measure_rows(stage: Stage, rounds: int | None) -> list[Measurement]:
     measured = [Measurement(row) for row in stage.rows()]
     calls: dict[str, tuple[Call, int]] = {}
-    for one in measured:
+    for measurement in measured:
         try:
-            call = one.row.prepare()
+            call = measurement.row.prepare()
         except ImportError:
-            one.absent = f"not installed: pip install {one.row.package}"
+            measurement.absent = f"not installed: pip install {measurement.row.package}"
             continue
         except ConfigError as error:
-            one.absent = str(error)
+            measurement.absent = str(error)
             continue
         seconds = _seconds(call, 1, stage)
         if seconds < 1:
             seconds = _seconds(call, 1, stage)
-        calls[one.row.name] = call, max(1, round(SHORTEST / (seconds or SHORTEST)))
+        calls[measurement.row.name] = (
+            call,
+            max(1, round(MIN_CALL_SECONDS / (seconds or MIN_CALL_SECONDS))),
+        )
     began = time.perf_counter()
     for number in range(rounds or ROUNDS):
-        if not rounds and number >= FEWEST and time.perf_counter() - began > LONGEST:
+        if not rounds and number >= MIN_ROUNDS and time.perf_counter() - began > MAX_TABLE_SECONDS:
             break
-        for one in measured[:: 1 if number % 2 else -1]:
-            if one.row.name in calls:
-                one.seconds.append(_seconds(*calls[one.row.name], stage))
-    for one in measured:
-        if one.row.figure and not one.absent:
-            one.figure = one.row.figure()
+        for measurement in measured[:: 1 if number % 2 else -1]:
+            if measurement.row.name in calls:
+                measurement.seconds.append(_seconds(*calls[measurement.row.name], stage))
+    for measurement in measured:
+        if measurement.row.figure and not measurement.absent:
+            measurement.figure = measurement.row.figure()
     return measured
 
 
@@ -98,10 +101,10 @@ def _seconds(call: Call, times: int, stage: Stage) -> float:
     """Seconds per call, the mean of `times` calls."""
     clock = CLOCKS[stage.clock]
     start = clock()
-    own = [call() for _ in range(times)]
-    whole = clock() - start
-    inside = [seconds for seconds in own if isinstance(seconds, float)]
-    return (sum(inside) if inside else whole) / times
+    results = [call() for _ in range(times)]
+    elapsed = clock() - start
+    own_seconds = [seconds for seconds in results if isinstance(seconds, float)]
+    return (sum(own_seconds) if own_seconds else elapsed) / times
 
 
 def peak(stage: Stage, name: str) -> float:
@@ -122,11 +125,11 @@ def _mebibytes(field: str) -> float:
 
 def measure_memory(spec: str, measured: Sequence[Measurement]) -> None:
     """Measure `peak` of every row, each in its own process."""
-    for one in measured:
-        if not one.absent:
-            command = [sys.executable, "-m", "benchmarks", spec, "--peak", one.row.name]
+    for measurement in measured:
+        if not measurement.absent:
+            command = [sys.executable, "-m", "benchmarks", spec, "--peak", measurement.row.name]
             run = subprocess.run(command, capture_output=True, text=True, check=True)
-            one.mebibytes = json.loads(run.stdout.splitlines()[-1])
+            measurement.mebibytes = json.loads(run.stdout.splitlines()[-1])
 
 
 def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
@@ -135,19 +138,19 @@ def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
     header = ["", "ms", f"{unit}/s", "time to the first's"]
     header += ["peak MiB"] * stage.memory + [stage.figure] * bool(stage.figure)
     rows = []
-    for one in measured:
-        cells = [f"{one.row.name}{_version(one.row.package)}"]
-        if one.absent:
-            cells.append(one.absent)
+    for measurement in measured:
+        cells = [f"{measurement.row.name}{_version(measurement.row.package)}"]
+        if measurement.absent:
+            cells.append(measurement.absent)
         else:
-            seconds = statistics.median(one.seconds)
-            ratio = one.ratio(measured[0]) if one.row.compared else ""
-            ratio = "1" if one is measured[0] else ratio
+            seconds = statistics.median(measurement.seconds)
+            ratio = measurement.ratio(measured[0]) if measurement.row.compared else ""
+            ratio = "1" if measurement is measured[0] else ratio
             rate = count / seconds
             number = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
             cells += [f"{1000 * seconds:,.2f}", number, ratio]
-            cells += [f"{one.mebibytes or 0:,.0f}"] * stage.memory
-            cells += [one.figure] * bool(stage.figure)
+            cells += [f"{measurement.mebibytes or 0:,.0f}"] * stage.memory
+            cells += [measurement.figure] * bool(stage.figure)
         rows.append((*cells, *[""] * (len(header) - len(cells))))
     return Section(stage.title, tuple(header), rows, [conditions(stage, len(measured[0].seconds))])
 

@@ -18,7 +18,7 @@ from morefromless.pairs import channels_last
 from morefromless.sources.synthetic import Synthetic
 
 
-def drawn_store(patches: int, size: int, patients: int = 12) -> Store:
+def synthetic_store(patches: int, size: int, patients: int = 12) -> Store:
     """A new store of drawn tissue."""
     path = Path(tempfile.mkdtemp()) / "store"
     ingest(Synthetic(patches=patches, patients=patients, size=size), path, progress=False)
@@ -32,7 +32,7 @@ def train_with(clock: pl.Callback, store: Store, **options: Any) -> None:
     with (
         tempfile.TemporaryDirectory() as out,
         mock.patch("morefromless.training.pretrain.curve_of", return_value=clock),
-        progress.shown_as("quiet"),
+        progress.use_mode("quiet"),
     ):
         train(from_flat(RunConfig, {"store": store.path, "out": Path(out) / "run", **options}))
 

@@ -16,7 +16,7 @@ from benchmarks import Call, Row, Stage
 from morefromless.analysis.cka import Cka
 from morefromless.analysis.layers import convolutions
 
-Way = Callable[[dict[str, nn.Module], list[Tensor]], np.ndarray]
+Method = Callable[[dict[str, nn.Module], list[Tensor]], np.ndarray]
 
 
 class CKA(Stage):
@@ -61,7 +61,9 @@ class CKA(Stage):
         sums = np.zeros((3, len(names), len(names)))
         double = {name: network.double() for name, network in self.networks.items()}
         for batch in self.batches:
-            grams = {name: _grams(one, names, batch.double()) for name, one in double.items()}
+            grams = {
+                name: _grams(network, names, batch.double()) for name, network in double.items()
+            }
             for i, first in enumerate(grams["a"]):
                 for j, second in enumerate(grams["b"]):
                     pairs = ((first, second), (first, first), (second, second))
@@ -77,13 +79,15 @@ class CKA(Stage):
             self._row("torch_cka", _torch_cka, "torch_cka"),
         ]
 
-    def _row(self, name: str, way: Callable[[], Way], package: str | None = None) -> Row:
+    def _row(
+        self, name: str, build_method: Callable[[], Method], package: str | None = None
+    ) -> Row:
         def prepare() -> Call:
-            function = way()
+            function = build_method()
             return lambda: function(self.networks, self.batches)
 
         def figure() -> str:
-            values = way()(self.networks, self.batches)
+            values = build_method()(self.networks, self.batches)
             return f"{np.abs(values - self.exact).max():.1e}"
 
         return Row(name, prepare, package, figure)
@@ -105,8 +109,8 @@ def _ours(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
     return cka.between("a", "b")
 
 
-def _torch_cka() -> Way:
-    from torch_cka import CKA as Theirs
+def _torch_cka() -> Method:
+    from torch_cka import CKA as TorchCKA
 
     def compared(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
         patches = TensorDataset(torch.cat(batches))
@@ -114,9 +118,9 @@ def _torch_cka() -> Way:
         layers = convolutions(pair["a"])
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = Theirs(pair["a"], pair["b"], "a", "b", layers, layers, device="cpu")
-            theirs.compare(loader)
-            return np.asarray(theirs.export()["CKA"])
+            torch_cka = TorchCKA(pair["a"], pair["b"], "a", "b", layers, layers, device="cpu")
+            torch_cka.compare(loader)
+            return np.asarray(torch_cka.export()["CKA"])
 
     return compared
 
@@ -141,5 +145,7 @@ def _grams(network: nn.Module, layers: list[str], batch: Tensor) -> list[np.ndar
 
 def _song(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     n = len(k)
-    whole = k.sum() * l.sum() / ((n - 1) * (n - 2))
-    return float(((k * l).sum() + whole - 2 * k.sum(0) @ l.sum(0) / (n - 2)) / (n * (n - 3)))
+    product_of_sums = k.sum() * l.sum() / ((n - 1) * (n - 2))
+    return float(
+        ((k * l).sum() + product_of_sums - 2 * k.sum(0) @ l.sum(0) / (n - 2)) / (n * (n - 3))
+    )

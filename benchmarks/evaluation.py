@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import Call, Row, Stage
-from benchmarks._training import drawn_store
+from benchmarks._training import synthetic_store
 from morefromless import progress
 from morefromless.config import ExplainConfig, RepresentConfig, StudyConfig, from_flat
 from morefromless.data.store import Store
@@ -39,8 +39,11 @@ class Evaluation(Stage):
 
     def rows(self) -> list[Row]:
         return [
-            Row("evaluation: features, probes, floors, statistics", lambda: self._anew),
-            Row("evaluation again, all answers on disk", self._again, compared=False),
+            Row(
+                "evaluation: features, probes, floors, statistics",
+                lambda: self._evaluate_from_scratch,
+            ),
+            Row("evaluation again, all answers on disk", self._evaluate_cached, compared=False),
             Row("its bootstrap and tests alone", self._statistics, compared=False),
             Row("its tables, figures and report", self._report, compared=False),
             Row("mfl status", lambda: _silent(self._status), compared=False),
@@ -50,7 +53,7 @@ class Evaluation(Stage):
 
     @cached_property
     def store(self) -> Store:
-        return drawn_store(self.patches, self.size, patients=40)
+        return synthetic_store(self.patches, self.size, patients=40)
 
     def _study(self, out: Path) -> Study:
         config = {
@@ -70,7 +73,7 @@ class Evaluation(Stage):
     def trained(self) -> Study:
         """The study, trained but not evaluated."""
         study = self._study(self.folder / "trained")
-        with progress.shown_as("quiet"):
+        with progress.use_mode("quiet"):
             run_all(study.runs, jobs=1)
         return study
 
@@ -81,7 +84,7 @@ class Evaluation(Stage):
         write_study(study.evaluate(progress=False), study.config.out)
         return study
 
-    def _anew(self) -> float:
+    def _evaluate_from_scratch(self) -> float:
         trained = self.trained.config.out
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             study = self._study(Path(shutil.copytree(trained, Path(folder) / "study")))
@@ -89,7 +92,7 @@ class Evaluation(Stage):
             study.evaluate(progress=False)
             return time.process_time() - start
 
-    def _again(self) -> Call:
+    def _evaluate_cached(self) -> Call:
         study = self.evaluated
         return lambda: study.evaluate(progress=False)
 
@@ -128,7 +131,7 @@ class Evaluation(Stage):
 
 def _silent(command: Callable[[], None]) -> Call:
     def call() -> None:
-        with contextlib.redirect_stdout(io.StringIO()), progress.shown_as("quiet"):
+        with contextlib.redirect_stdout(io.StringIO()), progress.use_mode("quiet"):
             command()
 
     return call

@@ -8,16 +8,16 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks import Call, Row, Stage
-from benchmarks._training import bare_encoders, drawn_store, train_with
+from benchmarks._training import bare_encoders, synthetic_store, train_with
 from morefromless.data.store import Store
 from morefromless.devices import check_compile, resolve_device
 from morefromless.training.loop import LOG_EVERY
 
-BLOCK = LOG_EVERY
+STEPS_PER_BLOCK = LOG_EVERY
 """Steps between two time stamps; one of them is logged. The median is over blocks."""
-WARM = 2
+WARMUP_BLOCKS = 2
 """Blocks at the start that are not counted."""
-BLOCKS = 10
+TIMED_BLOCKS = 10
 """Blocks that are counted."""
 
 
@@ -83,17 +83,17 @@ class Gpu(Stage):
             torch.cuda.reset_peak_memory_stats()
             seconds = self._bare(dtype) if dtype else self._train(**options)
             self.peaks[name] = torch.cuda.max_memory_allocated() / 1e9
-            return cycle(seconds[WARM:]).__next__
+            return cycle(seconds[WARMUP_BLOCKS:]).__next__
 
         return Row(name, prepare, figure=lambda: f"{self.peaks[name]:.1f}")
 
     @cached_property
     def store(self) -> Store:
-        return drawn_store(self.patches, self.size)
+        return synthetic_store(self.patches, self.size)
 
     def _train(self, **options: Any) -> list[float]:
         """Seconds per step, for each block of a run."""
-        steps = (WARM + BLOCKS) * BLOCK + 1
+        steps = (WARMUP_BLOCKS + TIMED_BLOCKS) * STEPS_PER_BLOCK + 1
         clock = _Clock()
         train_with(
             clock,
@@ -111,7 +111,7 @@ class Gpu(Stage):
     def _bare(self, dtype: torch.dtype) -> list[float]:
         call = bare_encoders(self.encoder, self.size, self.batch, dtype, "cuda")
         clock = _Clock()
-        for step in range((WARM + BLOCKS) * BLOCK + 1):
+        for step in range((WARMUP_BLOCKS + TIMED_BLOCKS) * STEPS_PER_BLOCK + 1):
             clock.on_train_batch_start(None, None, None, step)
             call()
         return clock.seconds
@@ -125,7 +125,7 @@ class _Clock(pl.Callback):
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
         del trainer, module, batch
-        if batch_idx % BLOCK == 0:
+        if batch_idx % STEPS_PER_BLOCK == 0:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             self.events.append(event)
@@ -135,4 +135,4 @@ class _Clock(pl.Callback):
         """Seconds per step, for each block."""
         torch.cuda.synchronize()
         pairs = zip(self.events, self.events[1:], strict=False)
-        return [first.elapsed_time(last) / 1000 / BLOCK for first, last in pairs]
+        return [first.elapsed_time(last) / 1000 / STEPS_PER_BLOCK for first, last in pairs]

@@ -24,8 +24,8 @@ from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Pixels = npt.NDArray[np.uint8]
 WORKERS, BATCH = 2, 64
-DECODER, DISK = "its decoder alone", "the disk alone"
-FIELD = 5
+DECODER_ROW, DISK_ROW = "its decoder alone", "the disk alone"
+FIELD_PATCHES = 5
 """Side of a drawn field, in sides of a patch. Patches cut from a field all differ."""
 
 
@@ -61,12 +61,12 @@ class Ingest(Stage):
         folder = Path(self._temporary.name) / "patches"
         tissues = [name for name in DRAWINGS if name not in ("ADI", "BACK")]
         fields = [
-            draw(name, Patient.drawn(Rng(0, 0, i)), Rng(0, 1, i), FIELD * self.size).image
+            draw(name, Patient.sample(Rng(0, 0, i)), Rng(0, 1, i), FIELD_PATCHES * self.size).image
             for i, name in enumerate(tissues)
         ]
         kinds = len(tissues)
         grid = math.ceil(math.sqrt(self.count / kinds))
-        corners = np.linspace(0, (FIELD - 1) * self.size, grid).astype(int)
+        corners = np.linspace(0, (FIELD_PATCHES - 1) * self.size, grid).astype(int)
         for number in range(self.count):
             path = folder / tissues[number % kinds] / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,11 +83,11 @@ class Ingest(Stage):
         return [
             self._row("from a folder", self._from_folder),
             self._row("from a zip", self._from_zip),
-            self._row(DECODER, self._decoder_forked),
+            self._row(DECODER_ROW, self._decoder_forked),
             self._row("its decoder in threads", partial(self._decoder, read_rgb)),
             self._row("Pillow in threads", partial(self._decoder, _pillow), "pillow"),
             self._row("imagecodecs in threads", self._imagecodecs, "imagecodecs"),
-            self._row(DISK, self._disk),
+            self._row(DISK_ROW, self._disk),
             self._row("its decoder and the disk", self._decoder_and_disk),
         ]
 
@@ -98,10 +98,10 @@ class Ingest(Stage):
             def clocked() -> float:
                 wall, processor = time.perf_counter(), _processor_time()
                 call()
-                spent = time.perf_counter() - wall, _processor_time() - processor
-                self._seconds.setdefault(name, []).append(spent)
+                durations = time.perf_counter() - wall, _processor_time() - processor
+                self._seconds.setdefault(name, []).append(durations)
                 shutil.rmtree(self._store, ignore_errors=True)  # the disk row needs the space
-                return spent[0]
+                return durations[0]
 
             return clocked
 
@@ -109,10 +109,10 @@ class Ingest(Stage):
 
     def _share(self, name: str) -> str:
         medians = {
-            row: [statistics.median(column) for column in zip(*spent, strict=True)]
-            for row, spent in self._seconds.items()
+            row: [statistics.median(column) for column in zip(*durations, strict=True)]
+            for row, durations in self._seconds.items()
         }
-        limit = max(medians[row][0] for row in (DECODER, DISK))
+        limit = max(medians[row][0] for row in (DECODER_ROW, DISK_ROW))
         wall, processor = medians[name]
         return f"{100 * limit / wall:.0f} %, {1000 * processor / self.count:.2f}"
 

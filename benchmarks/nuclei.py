@@ -65,7 +65,7 @@ class Nuclei(Stage):
         work = {"read": self._reading, "count": self._counting, "views": self._views}
         ways = work[self.work]()
         return [
-            Row(name, partial(_itself, call), compared="one" in name or "images at" in name)
+            Row(name, partial(_identity, call), compared="one" in name or "images at" in name)
             for name, call in ways.items()
         ]
 
@@ -126,5 +126,5 @@ class Nuclei(Stage):
         return np.stack([coded[y : y + 125, x : x + 125] for y in corners for x in corners])
 
 
-def _itself(call: Call) -> Call:
+def _identity(call: Call) -> Call:
     return call

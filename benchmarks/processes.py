@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import Row, Stage
-from benchmarks._training import drawn_store
+from benchmarks._training import synthetic_store
 from morefromless.data.store import Store
 
-FIRST = 9
+FIRST_TIMED_STEP = 9
 """The first logged step that is timed."""
 
 
@@ -44,7 +44,7 @@ class Processes(Stage):
 
     @cached_property
     def store(self) -> Store:
-        return drawn_store(3 * self.batch, self.size)
+        return synthetic_store(3 * self.batch, self.size)
 
     def _step(self, devices: int) -> float:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -69,6 +69,6 @@ class Processes(Stage):
             subprocess.run([*command, "--out", str(out), *words], check=True, capture_output=True)
             [logs] = (out / "logs" / "tensorboard").glob("version_*")
             events = EventAccumulator(str(logs)).Reload().Scalars("loss")
-        later = [event for event in events if event.step >= FIRST]
+        later = [event for event in events if event.step >= FIRST_TIMED_STEP]
         seconds: float = later[-1].wall_time - later[0].wall_time
         return seconds / int(later[-1].step - later[0].step)

@@ -17,7 +17,7 @@ from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Images = list[Tensor | None]
 """Normalised patches (H, W, 3), 0-255, or None if the normalisation failed."""
-Way = Callable[[Tensor], Images]
+Method = Callable[[Tensor], Images]
 
 
 class Stain(Stage):
@@ -37,7 +37,7 @@ class Stain(Stage):
     @property
     def title(self) -> str:
         where = "patches of a folder" if self.folder else f"drawn patches of {self.size} px"
-        spread = _spread(self.patches[self.sound])
+        spread = _spread(self.patches[self.has_stains])
         return f"Macenko's normalisation, {self.count} {where}; their spread as they are: {spread}"
 
     @property
@@ -55,18 +55,18 @@ class Stain(Stage):
         else:
             tissues = [name for name in DRAWINGS if name not in ("ADI", "BACK")]
             images = [
-                draw(tissues[i % 7], Patient.drawn(Rng(0, 0, i)), Rng(0, 1, i), self.size).image
+                draw(tissues[i % 7], Patient.sample(Rng(0, 0, i)), Rng(0, 1, i), self.size).image
                 for i in range(self.count)
             ]
         return torch.from_numpy(np.stack(images))
 
     @cached_property
-    def sound(self) -> Tensor:
+    def has_stains(self) -> Tensor:
         """(N,) bool: whether a patch has two stains."""
         return ~Macenko().unchanged(self.patches)
 
     def rows(self) -> list[Row]:
-        target = self.patches[self.sound][0]
+        target = self.patches[self.has_stains][0]
         return [
             self._row("morefromless, luminosity", partial(_ours, "luminosity")),
             self._row("morefromless, density", partial(_ours, "density")),
@@ -75,19 +75,23 @@ class Stain(Stage):
             self._row("TIAToolbox", partial(_tiatoolbox, target), "tiatoolbox"),
         ]
 
-    def _row(self, name: str, way: Callable[[], Way], package: str | None = None) -> Row:
+    def _row(
+        self, name: str, build_method: Callable[[], Method], package: str | None = None
+    ) -> Row:
         def prepare() -> Call:
-            normalise = way()
+            normalise = build_method()
             return lambda: normalise(self.patches)
 
         def figure() -> str:
-            images = zip(way()(self.patches), self.sound, strict=True)
-            return _spread(torch.stack([i for i, sound in images if sound and i is not None]))
+            images = zip(build_method()(self.patches), self.has_stains, strict=True)
+            return _spread(
+                torch.stack([i for i, has_stains in images if has_stains and i is not None])
+            )
 
         return Row(name, prepare, package, figure)
 
 
-def _ours(convention: Literal["luminosity", "density"]) -> Way:
+def _ours(convention: Literal["luminosity", "density"]) -> Method:
     modality = Macenko(convention=convention)
 
     def normalise(patches: Tensor) -> Images:
@@ -100,7 +104,7 @@ def _ours(convention: Literal["luminosity", "density"]) -> Way:
     return normalise
 
 
-def _torchstain(backend: str) -> Way:
+def _torchstain(backend: str) -> Method:
     import torchstain
 
     normalizer: Any = torchstain.normalizers.MacenkoNormalizer(backend=backend)
@@ -112,7 +116,7 @@ def _torchstain(backend: str) -> Way:
     return partial(_one_by_one, normalise)
 
 
-def _tiatoolbox(target: Tensor) -> Way:
+def _tiatoolbox(target: Tensor) -> Method:
     from tiatoolbox.tools.stainnorm import get_normalizer
 
     normalizer: Any = get_normalizer("macenko")

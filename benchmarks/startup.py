@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from benchmarks import Call, Row, Stage
-from benchmarks._training import drawn_store, train_with
+from benchmarks._training import synthetic_store, train_with
 from morefromless.data.store import Store
 
 MFL = [sys.executable, "-c", "from morefromless.cli import main; main()"]
@@ -32,15 +32,15 @@ class Startup(Stage):
 
     @cached_property
     def store(self) -> Store:
-        return drawn_store(180, 32)
+        return synthetic_store(180, 32)
 
     def rows(self) -> list[Row]:
         return [
             Row("mfl compare, until its runs begin", lambda: self._compare(b"runs:")),
             Row("mfl compare, its first sign", lambda: self._compare(b"check"), compared=False),
-            Row("import torch", lambda: _finished([sys.executable, "-c", "import torch"])),
+            Row("import torch", lambda: _run_command([sys.executable, "-c", "import torch"])),
             Row("a run, until its first step", lambda: self._next_run, compared=False),
-            Row("mfl --help", lambda: _finished([*MFL, "--help"]), compared=False),
+            Row("mfl --help", lambda: _run_command([*MFL, "--help"]), compared=False),
         ]
 
     def _compare(self, sign: bytes) -> Call:
@@ -85,5 +85,5 @@ class _FirstStep(pl.Callback):
         self.time = self.time or time.perf_counter()
 
 
-def _finished(command: list[str]) -> Call:
+def _run_command(command: list[str]) -> Call:
     return lambda: subprocess.run(command, capture_output=True, check=True)

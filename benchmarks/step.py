@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Call, Row, Stage
-from benchmarks._training import bare_encoders, drawn_store, train_with
+from benchmarks._training import bare_encoders, synthetic_store, train_with
 from morefromless.branch_plans import Plan
 from morefromless.branches import Branches
 from morefromless.data.store import Store
@@ -21,7 +21,7 @@ from morefromless.devices import check_compile
 from morefromless.objectives.vicreg import VICReg
 from morefromless.pairs import channels_last
 
-WARM = 2
+WARMUP_STEPS = 2
 """Steps at the start of a run that are not counted."""
 
 
@@ -74,11 +74,11 @@ class Step(Stage):
 
     @cached_property
     def store(self) -> Store:
-        return drawn_store(max(180, 3 * self.batch), self.size)
+        return synthetic_store(max(180, 3 * self.batch), self.size)
 
     def _run(self, **options: Any) -> Call:
         per_epoch = len(self.store.indices("train")) // self.batch
-        epochs = -(-(WARM + self.steps) // per_epoch)
+        epochs = -(-(WARMUP_STEPS + self.steps) // per_epoch)
 
         def call() -> float:
             clock = _StepClock()
@@ -93,7 +93,7 @@ class Step(Stage):
                 device="cpu",
                 **options,
             )
-            times = clock.starts[WARM : WARM + self.steps + 1]
+            times = clock.starts[WARMUP_STEPS : WARMUP_STEPS + self.steps + 1]
             return (times[-1] - times[0]) / (len(times) - 1)
 
         return call

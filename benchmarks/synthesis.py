@@ -29,7 +29,7 @@ class Synthesis(Stage):
     def _tissues(self) -> Call:
         def call() -> None:
             for number, name in enumerate(DRAWINGS):
-                patient = Patient.drawn(Rng(0, 0, number))
+                patient = Patient.sample(Rng(0, 0, number))
                 draw(name, patient, Rng(0, 1, number), self.size)
 
         return call
@@ -38,7 +38,7 @@ class Synthesis(Stage):
         def call() -> None:
             for number in range(len(DRAWINGS)):
                 name = ("ADI", "LYM", "MUS", "NORM")[number % 4]
-                patient = Patient.drawn(Rng(0, 0, number))
+                patient = Patient.sample(Rng(0, 0, number))
                 draw_pair("positive", name, patient, Rng(0, number), self.size)
 
         return call

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.config import StudyConfig, from_flat
-from morefromless.demo import CONTROLS, RECIPE, SOURCE
+from morefromless.demo import CONTROLS, SOURCE, STUDY_OPTIONS
 from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
 from morefromless.evaluation.evaluate import evaluate_branch
 from morefromless.ingest import ingest, open_source
@@ -40,7 +40,7 @@ def plan(out: Path, seeds: int) -> Study:
     """The negative control, drawn into `out`, and its arms with this many seeds."""
     (control,) = (candidate for candidate in CONTROLS if not candidate.wins)
     options = {
-        **RECIPE,
+        **STUDY_OPTIONS,
         "store": ingest(open_source(SOURCE), out / "store").store.path,
         "out": out,
         "primary": ("full:primary",),

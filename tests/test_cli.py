@@ -462,8 +462,10 @@ def test_help_has_an_example_that_parses_and_types_in_words(
         assert sentence.upper() == word
     body = shown.partition("\n\n")[2]
     assert max(map(len, body.splitlines())) <= 80
-    assert body.splitlines()[-1].strip() == cli.ALSO
-    assert all(option in cli.ALSO for option in cli.ANY if option != "--help")
+    assert body.splitlines()[-1].strip() == cli.COMMON_OPTIONS_NOTE
+    assert all(
+        option in cli.COMMON_OPTIONS_NOTE for option in cli.COMMON_OPTIONS if option != "--help"
+    )
     example = cli.COMMANDS[command].example
     assert " ".join(example.split()) in " ".join(shown.split())
     words = shlex.split(example)[1:]

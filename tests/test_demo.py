@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from morefromless.config import DemoConfig
-from morefromless.demo import CONTROLS, MARGIN, RECIPE, Control, compare_control
+from morefromless.demo import CONTROLS, MIN_GAIN, STUDY_OPTIONS, Control, compare_control
 from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ALPHA
 
@@ -24,7 +24,7 @@ def test_controls_come_out_as_they_must(
     control: Control, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The verdict is on the two arms that learn without labels.
-    monkeypatch.setitem(RECIPE, "supervised_epochs", 1)
+    monkeypatch.setitem(STUDY_OPTIONS, "supervised_epochs", 1)
     config = DemoConfig(out=folder, jobs=1, seeds=3 if control.wins else 2)
     contrast = compare_control(control, config).contrasts[0]
     assert contrast.name == "asymmetric - symmetric, both independent"
@@ -37,7 +37,7 @@ def test_controls_come_out_as_they_must(
         assert 2 * contrast.p < ALPHA  # whatever supervised training reaches
 
     # What wins is a test and a margin, not either of them.
-    at, above = (replace(contrast.difference, low=low) for low in (MARGIN, 2 * MARGIN))
+    at, above = (replace(contrast.difference, low=low) for low in (MIN_GAIN, 2 * MIN_GAIN))
     for p, interval, won in ((0.01, above, True), (0.01, at, False), (0.06, above, False)):
         changed = replace(contrast, holm_p=p, difference=interval)
         assert control.passed(changed) == (won == control.wins)

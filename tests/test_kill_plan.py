@@ -24,7 +24,7 @@ KILLS = 12
 
 def compare(config: StudyConfig) -> None:
     """`mfl compare` without its tables and figures, in a process that may be killed."""
-    runner.POLL = 0.1
+    runner.POLL_SECONDS = 0.1
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         study = Study.of(config)

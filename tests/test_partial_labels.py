@@ -166,8 +166,8 @@ def test_fine_tuning_on_few_labels_has_epochs_of_its_own(
     assert not any("as few as" in said for said in steps.caveats + epochs.caveats)
     passes = []
     for study in (fewer, epochs, steps):
-        tuned = next(run for run in study.runs if run.arm.start)
-        start = replace(tuned, arm=tuned.arm.start)
+        tuned = next(run for run in study.runs if run.arm.pretraining_arm)
+        start = replace(tuned, arm=tuned.arm.pretraining_arm)
         # The run that it begins from is the study's own.
         assert run_key(start, whole.hash) in [run_key(run, whole.hash) for run in study.runs]
         passes.append((start.epochs, tuned.epochs))

@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(progress.MODE, raising=False)
+    monkeypatch.delenv(progress.MODE_VARIABLE, raising=False)
 
 
 def shown(
@@ -36,7 +36,7 @@ def shown(
     stream = stream or io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(progress, "MINUTE", every)
-    with progress.shown_as(mode):
+    with progress.use_mode(mode):
         for _ in Bar(range(2), desc="outer", unit="run", mininterval=0, file=stream):
             for _ in Bar(range(3), desc="inner", unit="batch", mininterval=0, file=stream):
                 pass
@@ -82,7 +82,7 @@ def test_what_was_done_before_says_nothing_of_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "MINUTE", 0)
-    with progress.shown_as("json"), Bar(total=40, initial=30, desc="runs", unit="runs") as bar:
+    with progress.use_mode("json"), Bar(total=40, initial=30, desc="runs", unit="runs") as bar:
         bar.start_t -= 10  # ten seconds for five of them
         for name in "abcde":
             bar.finish(name)
@@ -128,8 +128,8 @@ def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_training_says_loss_terms_rate_and_time(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(of_training, "EPOCH", 0.0)
-    with progress.shown_as("json"):
+    monkeypatch.setattr(of_training, "EPOCH_LOG_SECONDS", 0.0)
+    with progress.use_mode("json"):
         run = train(changed(pretraining, epochs=2))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
@@ -143,8 +143,8 @@ def test_shares_of_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> No
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     with Bar(total=2, desc="runs", unit="runs", file=stream) as bar:
-        bar.part("a", 0.5, "loss 1")
-        bar.part("b", 0.25, "loss 2")
+        bar.update_task("a", 0.5, "loss 1")
+        bar.update_task("b", 0.25, "loss 2")
         assert bar.n == 0.75
         bar.finish("a")
         assert bar.n == 1.25

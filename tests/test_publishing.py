@@ -27,7 +27,7 @@ from morefromless.evaluation.frozen import random_encoder
 from morefromless.files import StorageError
 from morefromless.publishing import _shuffled, publish, stream
 from morefromless.training.pretrain import pretrain
-from morefromless.training.steps import WINDOW, Steps, windowed_permutation
+from morefromless.training.steps import SHUFFLE_WINDOW, Steps, windowed_permutation
 from tests.conftest import changed, run_config
 from tests.storage import BUCKET, served
 
@@ -49,7 +49,7 @@ def server(tissue: Store) -> Iterator[S3FileSystem]:
 def streamed(server: S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """With a cache that does not hold all of it."""
     del server
-    monkeypatch.setattr("morefromless.publishing.IN_USE", 16)
+    monkeypatch.setattr("morefromless.publishing.MIN_CACHED_SHARDS", 16)
     return stream(ADDRESS, tmp_path / "streamed", CACHE / 1e9)
 
 
@@ -97,7 +97,7 @@ def test_few_shards_train_to_the_weights_of_the_local_store(
 ) -> None:
     del server
     address = f"s3://{BUCKET}/few"
-    assert publish(tissue, address, shard_bytes=2 * SMALL) <= WINDOW
+    assert publish(tissue, address, shard_bytes=2 * SMALL) <= SHUFFLE_WINDOW
     stream(address, tmp_path / "streamed", 1)
     _same_weights(
         _train(tissue.path, tmp_path / "local"),
@@ -158,7 +158,7 @@ def test_few_shards_are_read_at_a_time() -> None:
     order = windowed_permutation(shards, np.random.default_rng(0))
     place = pd.Series(np.arange(10_000)).groupby(shards[order])
     span = place.max() - place.min()
-    assert span.max() <= (WINDOW + 1) * 100
+    assert span.max() <= (SHUFFLE_WINDOW + 1) * 100
 
 
 def test_batches_of_a_store_that_is_sorted_by_class_are_as_mixed_as_any() -> None:

@@ -21,7 +21,7 @@ def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "empty").touch()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "large").write_bytes(bytes(2**20 + 1))
-    monkeypatch.setattr(regular, "LARGEST", 2**20)
+    monkeypatch.setattr(regular, "MAX_FILE_BYTES", 2**20)
     for path, reason in {
         tmp_path: "not a file: ",
         tmp_path / "pipe": "not a file: pipe",

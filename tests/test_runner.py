@@ -170,7 +170,7 @@ def test_gpus_go_by_the_names_that_they_were_given(
 def test_two_commands_over_one_folder_share_the_work(
     run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "POLL", 0.05)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     file, over = tmp_path / "log", tmp_path / "over"
     configs = [run_of(str(seed), "tells", file, seed=seed) for seed in range(4)]
 
@@ -210,7 +210,7 @@ def test_a_run_that_another_process_trains_is_waited_for(
 def test_a_run_that_another_process_gives_up_is_taken_on(
     run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "POLL", 0.05)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     file = tmp_path / "log"
     config = run_of("a", "waits", file)
     with child(lambda: train(config)) as other:
@@ -230,7 +230,7 @@ def test_a_run_that_another_process_gives_up_is_taken_on(
 def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
     run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "POLL", 0.05)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     config = run_of("a")
     run = Run.begin(config, "hash")
     begun = tmp_path / "begun"

@@ -165,7 +165,7 @@ def test_a_run_of_another_version_is_told(
     options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(options)
-    monkeypatch.setattr(identity, "RECIPE", 2)
+    monkeypatch.setattr(identity, "RECIPE_VERSION", 2)
     with pytest.raises(
         ConfigError, match=r"made by morefromless 0\.1\.0, which trains differently"
     ):
@@ -296,15 +296,15 @@ def test_a_checkpoint_that_is_not_whole_is_set_aside(
     options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begun(options)
-    assert run.resumable() is None
+    assert run.resumable_checkpoint() is None
     torch.save({"a": torch.arange(10_000)}, run.checkpoint)
     whole = run.checkpoint.read_bytes()
-    assert run.resumable() == run.checkpoint
+    assert run.resumable_checkpoint() == run.checkpoint
     turned = bytearray(whole)
     turned[len(turned) // 2] ^= 1
     for damaged in (whole[: len(whole) // 2], bytes(turned), b""):
         run.checkpoint.write_bytes(damaged)
-        assert run.resumable() is None
+        assert run.resumable_checkpoint() is None
         assert not run.checkpoint.exists()
         assert (run.path / "resume.ckpt.damaged").read_bytes() == damaged
         said = capsys.readouterr().err

@@ -11,7 +11,14 @@ from PIL import Image
 from morefromless.errors import ConfigError
 from morefromless.modalities.macenko import Macenko, reference_stains
 from morefromless.pairs import build_modality
-from morefromless.stain import LUMINANCE, Stains, _luminance, estimate, normalised, unchanged
+from morefromless.stain import (
+    MAX_TISSUE_LUMINANCE,
+    Stains,
+    _luminance,
+    estimate,
+    normalise_stains,
+    unchanged,
+)
 from morefromless.views.stain import Stain, jitter
 from tests.conformance import Case, cases
 from tests.data.slides import INK
@@ -44,11 +51,11 @@ def test_agrees_with_torchstain(kind: str) -> None:
             case "maxC":
                 case.close(stains.strengths[0], name)
             case "fit.image":
-                changed = normalised(image, whatever(stains), reference, "density")
+                changed = normalise_stains(image, whatever(stains), reference, "density")
                 case.close(changed[0].floor(), name)
             case "default_ref.image":
                 usual = reference_stains("")
-                changed = normalised(image, whatever(stains), usual, "density")
+                changed = normalise_stains(image, whatever(stains), usual, "density")
                 case.close(changed[0].floor(), name)
 
 
@@ -63,7 +70,7 @@ def test_agrees_with_staintools_and_tiatoolbox(kind: str, precision: str) -> Non
     case.close(stains.matrix[0], "staintools.stain_matrix", precision)
     case.close(reference.matrix[0], "staintools.stain_matrix_target", precision)
     assert stains.usable.all()
-    case.close(normalised(image, stains, reference)[0].floor(), "tiatoolbox.image")
+    case.close(normalise_stains(image, stains, reference)[0].floor(), "tiatoolbox.image")
 
 
 @pytest.mark.parametrize("kind", ["full_tissue", "with_background", "with_black_pixels"])
@@ -84,7 +91,7 @@ def test_a_stain_that_is_hardly_there_is_not_multiplied_beyond_the_limit() -> No
 def test_luminance_is_that_of_srgb() -> None:
     # CIE L* of 80 is a grey of 198 of 255 (197.9), and white has luminance 1.
     grey = _luminance(torch.tensor([197.0, 199.0, 255.0])[:, None].expand(3, 3))
-    assert grey[0] < LUMINANCE < grey[1]
+    assert grey[0] < MAX_TISSUE_LUMINANCE < grey[1]
     assert grey[2] == pytest.approx(1, abs=1e-5)
 
 

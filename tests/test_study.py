@@ -61,9 +61,13 @@ def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: S
 def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue: Store) -> None:
     options = changed(comparison, pairs=0.5, steps=16, batch=16, fine_tune=True)
     runs = Study.of(options, tissue).runs
-    epochs = {(run.arm.start or run.arm).kind: run.train.epochs for run in runs}
+    epochs = {(run.arm.pretraining_arm or run.arm).kind: run.train.epochs for run in runs}
     assert epochs == {"asymmetric": 4, "symmetric": 2, "supervised": 2}  # of 4, 8 and 8 steps
-    assert all(run.train.epochs == epochs[run.arm.start.kind] for run in runs if run.arm.start)
+    assert all(
+        run.train.epochs == epochs[run.arm.pretraining_arm.kind]
+        for run in runs
+        if run.arm.pretraining_arm
+    )
     kinds = list(dict.fromkeys(run.arm.kind for run in runs))  # each in one block of the tables
     assert [kind for kind, _ in groupby(run.arm.kind for run in runs)] == kinds * options.seeds
     with pytest.raises(ConfigError, match="--batch 96 is larger than"):

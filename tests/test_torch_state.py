@@ -18,7 +18,7 @@ from morefromless.evaluation.evaluate import evaluate
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.loading import load_encoder
 from morefromless.runs import Run
-from morefromless.torch_state import own_state, seed_generators
+from morefromless.torch_state import preserved_torch_state, seed_generators
 from morefromless.training.train import train
 from tests.conftest import changed
 
@@ -114,7 +114,7 @@ def test_a_thread_that_waits_restores_the_callers_default() -> None:
     waiting = threading.Event()
 
     def work() -> None:
-        with own_state():
+        with preserved_torch_state():
             pass
 
     def default_device() -> torch.device:
@@ -123,7 +123,7 @@ def test_a_thread_that_waits_restores_the_callers_default() -> None:
 
     with doubles():
         thread = threading.Thread(target=work)
-        with own_state(), pytest.MonkeyPatch.context() as patch:
+        with preserved_torch_state(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch, "get_default_device", default_device)
             thread.start()
             waiting.wait()
@@ -140,7 +140,7 @@ def test_the_state_is_restored_after_an_error() -> None:
         assert torch.equal(torch.get_rng_state(), before)
 
 
-@own_state()
+@preserved_torch_state()
 def failing() -> None:
     assert torch.get_default_dtype() == torch.float32
     torch.manual_seed(0)

@@ -32,9 +32,9 @@ from morefromless.report import pages
 from morefromless.report.words import modality_title
 
 HOST = "127.0.0.1"
-BYTES = 16 * 2**20
+MAX_FILE_BYTES = 16 * 2**20
 """Maximum size of an accepted file."""
-PIXELS = 2048**2
+MAX_PIXELS = 2048**2
 """Maximum number of pixels of an accepted image."""
 
 
@@ -58,7 +58,12 @@ def open_server(config: AppConfig) -> BaseWSGIServer:
         ) from error
     with listener:  # the server duplicates the descriptor
         return make_server(
-            HOST, 0, application, threaded=True, request_handler=Quiet, fd=listener.fileno()
+            HOST,
+            0,
+            application,
+            threaded=True,
+            request_handler=QuietRequestHandler,
+            fd=listener.fileno(),
         )
 
 
@@ -84,13 +89,13 @@ class Application:
         except UnreadablePatch as error:
             return _json({"error": f"This image cannot be used: {error}."}, 422)
         except RequestEntityTooLarge:
-            return _json({"error": TOO_LARGE}, 413)
+            return _json({"error": TOO_LARGE_MESSAGE}, 413)
         except HTTPException as error:
             return Response(error.description, error.code, mimetype="text/plain")
 
     def _inspect(self, data: bytes) -> dict[str, Any]:
         height, width = image_shape(data)
-        if height * width > PIXELS:
+        if height * width > MAX_PIXELS:
             raise UnreadablePatch(
                 f"{width:,} x {height:,} px is too large for a patch; cut it into patches"
             )
@@ -115,14 +120,14 @@ class Application:
 class LocalRequest(Request):
     """A request to this computer's own host names, which pages of other sites cannot send."""
 
-    max_content_length = BYTES
+    max_content_length = MAX_FILE_BYTES
     trusted_hosts = [HOST, "localhost"]  # noqa: RUF012 - as Werkzeug declares it
 
 
-TOO_LARGE = f"The file is larger than {BYTES // 2**20} MiB; give one patch."
+TOO_LARGE_MESSAGE = f"The file is larger than {MAX_FILE_BYTES // 2**20} MiB; give one patch."
 
 
-class Quiet(WSGIRequestHandler):
+class QuietRequestHandler(WSGIRequestHandler):
     """A request handler that does not log requests."""
 
     def log(self, type: str, message: str, *args: Any) -> None:
@@ -133,7 +138,7 @@ def _page(inspector: Inspector) -> str:
     frozen = inspector.frozen
     return pages.render(
         "app",
-        {"bytes": BYTES, "too_large": TOO_LARGE},
+        {"bytes": MAX_FILE_BYTES, "too_large": TOO_LARGE_MESSAGE},
         served=True,
         title=frozen.title,
         modality=modality_title(frozen.modality_spec),

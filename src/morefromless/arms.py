@@ -14,7 +14,7 @@ from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
 from morefromless.training.checks import count_steps, count_training_patches
-from morefromless.training.steps import batch_size, check_batch, filled_batch
+from morefromless.training.steps import batch_size, check_batch, largest_batch
 
 
 def arms(config: StudyConfig) -> list[Arm]:
@@ -39,11 +39,11 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
     for objective in config.objectives:
         for sharing in config.sharing:
             yield Arm(kind="asymmetric", sharing=sharing, objective=objective, **common)
-        itself = {**common, "privileged": primary}  # without the privileged modality
+        symmetric = {**common, "privileged": primary}  # without the privileged modality
         for sharing in config.sharing:
-            yield Arm(kind="symmetric", sharing=sharing, objective=objective, **itself)
+            yield Arm(kind="symmetric", sharing=sharing, objective=objective, **symmetric)
         for sharing in config.sharing if config.fine_tune else ():
-            for start in (common, itself):
+            for start in (common, symmetric):
                 yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
         if config.trident:
             # The two views of the primary share a branch, and the privileged has its own.
@@ -72,8 +72,8 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         train = replace(train, encoder=config.encoder_of(arm.primary))
     if arm.kind != "distillation":
         pairing = replace(pairing, teacher=None, teacher_size=None)
-    if arm.start:
-        pairing = _run_config(arm.start, seed, config).pairing
+    if arm.pretraining_arm:
+        pairing = _run_config(arm.pretraining_arm, seed, config).pairing
         arm = replace(arm, fine_tune_epochs=config.supervised_epochs)
     elif arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
@@ -97,10 +97,10 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 def _with_batch(run: RunConfig, store: Store) -> RunConfig:
     """Reduce the batch size of a supervised run if too few patches have labels to fill a batch."""
     # The batch size of a fine-tuned run is also that of the run that it starts from (`batch_size`).
-    if run.arm.start or not run.arm.supervised:
+    if run.arm.pretraining_arm or not run.arm.supervised:
         return run
     patches = count_training_patches(run, store)
-    batch = filled_batch(run, patches)
+    batch = largest_batch(run, patches)
     return replace(run, train=replace(run.train, batch=batch)) if batch else run
 
 
@@ -112,9 +112,9 @@ def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
     batch = batch_size(run, patches)
     check_batch(patches, batch, run.arm)
     epochs = max(1, round(config.steps / (patches // batch)))
-    if not run.arm.start:
+    if not run.arm.pretraining_arm:
         return replace(run, train=replace(run.train, epochs=epochs))
-    start = _with_steps(replace(run, arm=run.arm.start), config, store)
+    start = _with_steps(replace(run, arm=run.arm.pretraining_arm), config, store)
     return replace(start, arm=replace(run.arm, fine_tune_epochs=epochs))
 
 
@@ -132,17 +132,19 @@ def condition_of(arm: Arm, branch: str, task: str) -> Condition:
     )
 
 
-def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
+def availability_caveats(config: StudyConfig, store: Store) -> Iterator[str]:
     """Yield caveats on missing views. Raises `ConfigError` if too few patches have a view."""
     others = [spec for spec in config.modalities if not supports_references(spec)]
     if config.references and others:
         names = " and ".join(others)
         yield f"References need images of three channels, so they are not evaluated on {names}."
     dense, tasks = config.dense_arms or config.both_ways, [*map(build_task, config.tasks)]
-    unasked = {spec: why for spec in config.modalities if (why := _lacking(store, spec, tasks))}
+    unevaluable = {
+        spec: why for spec in config.modalities if (why := _reason_unevaluable(store, spec, tasks))
+    }
     for spec in config.modalities if dense else config.primary:
-        if spec in unasked:
-            raise ConfigError(f"{unasked[spec]}, so its encoders cannot be evaluated.")
+        if spec in unevaluable:
+            raise ConfigError(f"{unevaluable[spec]}, so its encoders cannot be evaluated.")
     total = len(store.indices("train"))
     for primary in config.primary:
         pair = (build_modality(primary), build_modality(config.privileged))
@@ -154,11 +156,11 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
                 f"{config.privileged}; pairs use these. Arms of one modality train on all patches "
                 "that have it."
             )
-    if config.privileged in unasked:
-        yield f"{unasked[config.privileged]}, so its encoders are not evaluated."
+    if config.privileged in unevaluable:
+        yield f"{unevaluable[config.privileged]}, so its encoders are not evaluated."
 
 
-def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
+def _reason_unevaluable(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
     """Return why a modality cannot be evaluated on all the tasks; empty if it can."""
     stores = labelled_stores(store, spec, tasks)
     if not all(each.tested for each in stores):
@@ -172,26 +174,28 @@ def supervised_caveats(config: StudyConfig, patches: Mapping[RunConfig, int]) ->
     """Yield caveats for results if few patches have a label, so that supervised arms have fewer
     patches; `patches` is their number for each run."""
     batches = {batch_size(run, count) for run, count in patches.items()}
-    named = "Supervised and fine-tuned arms" if config.fine_tune else "Supervised arms"
+    arm_names = "Supervised and fine-tuned arms" if config.fine_tune else "Supervised arms"
     for batch in sorted(batches - {config.train.batch}):
         yield (
-            f"{named} train in batches of {batch}, because only this many training patches have a "
-            "label."
+            f"{arm_names} train in batches of {batch}, because only this many training patches "
+            "have a label."
         )
     steps: dict[str, list[int]] = {"Self-supervised": [], "Supervised": [], "Fine-tuned": []}
     for run, count in patches.items():
         supervised = "Supervised" if run.arm.supervised else "Self-supervised"
-        steps["Fine-tuned" if run.arm.start else supervised].append(count_steps(run, count))
+        steps["Fine-tuned" if run.arm.pretraining_arm else supervised].append(
+            count_steps(run, count)
+        )
     if config.steps or config.supervised_epochs:
         return
-    many = min(steps["Self-supervised"], default=0)
+    pretraining_steps = min(steps["Self-supervised"], default=0)
     for kind in ("Fine-tuned", "Supervised"):
-        few = min(steps[kind], default=many)
-        if few < many:
+        arm_steps = min(steps[kind], default=pretraining_steps)
+        if arm_steps < pretraining_steps:
             yield (
-                f"{kind} arms train for as few as {few:,} steps, self-supervised ones for {many:,} "
-                "or more, because fewer training patches have a label; --steps gives all the same "
-                "number."
+                f"{kind} arms train for as few as {arm_steps:,} steps, self-supervised ones for "
+                f"{pretraining_steps:,} or more, because fewer training patches have a label; "
+                "--steps gives all the same number."
             )
 
 

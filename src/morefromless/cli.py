@@ -31,13 +31,13 @@ from morefromless.errors import (
 from morefromless.regular import read_bytes
 from morefromless.specs import refuse_outside
 
-WHAT = """Train an encoder for routine, information-sparse histology images with the help of
+DESCRIPTION = """Train an encoder for routine, information-sparse histology images with the help of
 information-dense data of the same tissue, and measure how much it improves.
 
 The main steps are mfl ingest FOLDER STORE, mfl views STORE and mfl compare STORE. mfl demo runs
 them on synthetic tissue."""
 
-ANY = {
+COMMON_OPTIONS = {
     "--help": "Explain the command's options, with an example.",
     "--config FILE": "Read options from a file, such as the config.yaml of a run; typed options "
     "override them. With --trust, the file may name classes from outside the package.",
@@ -46,7 +46,7 @@ ANY = {
 }
 """Options of every command, with their help."""
 
-ALSO = "Every command also has --config FILE, --quiet and --json: see mfl --help."
+COMMON_OPTIONS_NOTE = "Every command also has --config FILE, --quiet and --json: see mfl --help."
 """The last line of each command's help, because tyro does not know these options."""
 
 
@@ -57,24 +57,26 @@ def main() -> None:
         if getattr(sys, name) is None:  # if closed, the next opened file would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Python itself would write UTF-8
-        codecs.register_error("spell", lambda error: (_spelt(error), error.end))  # type: ignore[attr-defined]
+        codecs.register_error("spell", lambda error: (_to_ascii(error), error.end))  # type: ignore[attr-defined]
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="ascii", errors="spell")  # type: ignore[union-attr]
     sys.exit(run(sys.argv[1:]))
 
 
-ASCII = {"µ": "u", "×": "x", "−": "-", "±": "+-", "†": "+", "→": "->", "Δ": "delta"}
+ASCII_REPLACEMENTS = {"µ": "u", "×": "x", "−": "-", "±": "+-", "†": "+", "→": "->", "Δ": "delta"}
 
 
-def _spelt(error: Any) -> str:
+def _to_ascii(error: Any) -> str:
     """Replace characters that an ASCII terminal cannot show by similar ASCII characters."""
-    return "".join(ASCII.get(sign, "?") for sign in error.object[error.start : error.end])
+    return "".join(
+        ASCII_REPLACEMENTS.get(sign, "?") for sign in error.object[error.start : error.end]
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     os.environ["MPLBACKEND"] = "Agg"  # only files; a notebook's backend may be missing
-    arguments, mode = _mode([_at_home(word) for word in arguments])
+    arguments, mode = _mode([_expand_home(word) for word in arguments])
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         if arguments == ["--version"]:
@@ -85,16 +87,16 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         _check_folder()
         options = _parse(arguments, name)
-        with progress.shown_as(mode):
+        with progress.use_mode(mode):
             next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
         sys.stdout.flush()
     except MoreFromLessError as error:
         return _fail(name, str(error))
     except BrokenPipeError:  # the reader of the output has exited
-        _drop_output()
+        _discard_output()
         return 141
     except OSError as error:
-        _drop_output()
+        _discard_output()
         return _fail(name, explain_os_error(error))
     except MemoryError:
         return _fail(
@@ -108,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _drop_output() -> None:
+def _discard_output() -> None:
     """Discard output that cannot be written; otherwise Python tries again at exit, with a
     traceback."""
     try:
@@ -135,19 +137,19 @@ def _check_folder() -> None:
         ) from error
 
 
-def _at_home(word: str) -> str:
+def _expand_home(word: str) -> str:
     """Expand ~ to the home folder, also after an equals sign, where shells leave it unchanged."""
     return re.sub(r"(^|[=:])~(?=/|\Z)", lambda match: match[1] + str(Path.home()), word)
 
 
 def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
     """Return the arguments without `--quiet` and `--json`, and the mode that these select."""
-    asked: progress.Mode | None = None
+    requested: progress.Mode | None = None
     if "--quiet" in arguments:
-        asked = "quiet"
+        requested = "quiet"
     elif "--json" in arguments:
-        asked = "json"
-    return [word for word in arguments if word not in ("--quiet", "--json")], asked
+        requested = "json"
+    return [word for word in arguments if word not in ("--quiet", "--json")], requested
 
 
 def _parse(arguments: list[str], name: str) -> Any:
@@ -167,7 +169,7 @@ def _parse(arguments: list[str], name: str) -> Any:
             return tyro.cli(
                 command.config,
                 prog=f"mfl {name}",
-                description=_described(command),
+                description=_description(command),
                 # With values given, tyro's help would omit their positional arguments.
                 args=["--help"] if help_asked else arguments[1:],
                 default=defaults,
@@ -175,7 +177,7 @@ def _parse(arguments: list[str], name: str) -> Any:
             )
         except SystemExit as end:
             if not end.code and help_asked:
-                print(_filled(ALSO))
+                print(_fill(COMMON_OPTIONS_NOTE))
             raise
     kinds = tuple(
         Annotated[command.config, tyro.conf.subcommand(word, description=command.summary)]
@@ -196,27 +198,27 @@ def _overview() -> str:
         title: {word: re.split(r"(?<=\.) ", command.summary)[0] for word, command in group.items()}
         for title, group in GROUPS.items()
     }
-    lines = ["usage: mfl COMMAND [OPTIONS]", "", _wrapped(WHAT)]
-    for title, rows in [*lists.items(), ("Options of every command", ANY)]:
+    lines = ["usage: mfl COMMAND [OPTIONS]", "", _wrap(DESCRIPTION)]
+    for title, rows in [*lists.items(), ("Options of every command", COMMON_OPTIONS)]:
         lines += ["", f"{title}:"]
-        lines += [_filled(f"{word:13}  {sentence}", hanging=15) for word, sentence in rows.items()]
+        lines += [_fill(f"{word:13}  {sentence}", hanging=15) for word, sentence in rows.items()]
     return "\n".join(lines)
 
 
-def _described(command: Command) -> str:
+def _description(command: Command) -> str:
     """Return the text above a command's options."""
-    return _wrapped(f"{command.summary}\n\nExample: {command.example}")
+    return _wrap(f"{command.summary}\n\nExample: {command.example}")
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     """Wrap paragraphs at the terminal's width, or at 100 columns if that is smaller.
 
     They are indented, because tyro joins lines that begin with a letter.
     """
-    return "\n\n".join(_filled(" ".join(part.split())) for part in text.split("\n\n"))
+    return "\n\n".join(_fill(" ".join(part.split())) for part in text.split("\n\n"))
 
 
-def _filled(text: str, hanging: int = 0) -> str:
+def _fill(text: str, hanging: int = 0) -> str:
     return textwrap.fill(
         text,
         min(100, shutil.get_terminal_size().columns),
@@ -228,12 +230,14 @@ def _filled(text: str, hanging: int = 0) -> str:
 
 def _from_file(arguments: list[str], name: str) -> Any:
     """Read the options of `--config FILE` and remove it from the arguments; None without it."""
-    at = next((k for k, word in enumerate(arguments) if word.split("=")[0] == "--config"), None)
-    if at is None or not name:
+    position = next(
+        (k for k, word in enumerate(arguments) if word.split("=")[0] == "--config"), None
+    )
+    if position is None or not name:
         return None
-    _, equals, file = arguments.pop(at).partition("=")
-    if not equals and at < len(arguments):
-        file = arguments.pop(at)
+    _, equals, file = arguments.pop(position).partition("=")
+    if not equals and position < len(arguments):
+        file = arguments.pop(position)
     if not file:
         raise ConfigError("--config needs a file, such as the config.yaml of a run.")
     path = Path(file)

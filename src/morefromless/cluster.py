@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from submitit import Job
     from submitit.helpers import DelayedSubmission
 
-SILENT = "squeue does not respond, so the job may have ended"
+SQUEUE_SILENT = "squeue does not respond, so the job may have ended"
 
-REQUEUES = 1000
+MAX_REQUEUES = 1000
 """How often a job may reach its time limit and be queued again; it resumes each time."""
 
 
@@ -67,7 +67,7 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
     """
     configs = [c for c in unique(configs) if Run(c.out).state not in ("done", "running")]
     queue = queued_jobs([Run(config.out) for config in configs])
-    unknown = sum(SILENT in job for job in queue.values())
+    unknown = sum(SQUEUE_SILENT in job for job in queue.values())
     if unknown:
         raise ConfigError(
             f"squeue does not respond, and {unknown} of the runs may be in its queue; nothing was "
@@ -81,7 +81,7 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
     jobs: list[Job[Any]] = []
     for config in waiting:
         executor.update_parameters(name=config.out.name)
-        Run(config.out).forgive()  # first: the job may fail immediately
+        Run(config.out).clear_failure()  # first: the job may fail immediately
         try:
             job = executor.submit(Training(config))
         except (OSError, RuntimeError) as error:
@@ -104,8 +104,10 @@ def queued_jobs(runs: Iterable[Run]) -> dict[Path, str]:
     jobs = {}
     for path, submission in submissions.items():
         if submission.kind == "slurm" and alive is None:
-            jobs[path] = f"{submission.job} ({SILENT})"
-        elif _lives(submission) if submission.kind == "local" else submission.job in (alive or ()):
+            jobs[path] = f"{submission.job} ({SQUEUE_SILENT})"
+        elif (
+            _is_alive(submission) if submission.kind == "local" else submission.job in (alive or ())
+        ):
             jobs[path] = submission.job
     return jobs
 
@@ -119,7 +121,7 @@ def _executor(folder: Path, options: Cluster) -> Any:
         ) from error
     try:
         executor = submitit.AutoExecutor(
-            folder, cluster=options.cluster, **{f"{options.cluster}_max_num_timeout": REQUEUES}
+            folder, cluster=options.cluster, **{f"{options.cluster}_max_num_timeout": MAX_REQUEUES}
         )
     except RuntimeError as error:
         raise ConfigError(
@@ -158,7 +160,7 @@ def _slurm_jobs() -> set[str] | None:
     return set(answer.stdout.split())
 
 
-def _lives(submission: Submission) -> bool:
+def _is_alive(submission: Submission) -> bool:
     """Whether a job on this machine, whose number is its process id, has not ended."""
     if submission.host != socket.gethostname():
         return False

@@ -3,7 +3,7 @@
 It runs two controls of the whole system. In the *positive* control, the privileged modality has a
 signal that the primary shows only under its own nuisance, so asymmetric training must win. In the
 *negative* control, the privileged modality adds nothing, so asymmetric training must not win.
-Winning means a corrected p below 0.05 and an interval that is completely above `MARGIN`. Numbers
+Winning means a corrected p below 0.05 and an interval that is completely above `MIN_GAIN`. Numbers
 differ between processors, because rounding differs and training amplifies it like another seed. On
 one machine with the same number of threads, they are identical. The verdicts must be the same on
 every machine: with three seeds, chance alone gives differences of a few points, and the positive
@@ -29,7 +29,7 @@ from morefromless.runner import run_all
 from morefromless.study import Study
 
 SOURCE = "synthetic:patches=900,patients=60,size=32,control=both"
-RECIPE: dict[str, Any] = {
+STUDY_OPTIONS: dict[str, Any] = {
     "size": 32,
     "encoder": "test_resnet",
     "width": 256,
@@ -41,7 +41,7 @@ RECIPE: dict[str, Any] = {
     "device": "cpu",  # runs on any machine
 }
 """Options of every study (`config.from_flat`)."""
-MARGIN = 0.03
+MIN_GAIN = 0.03
 """Asymmetric training wins if the interval of the difference is above this."""
 
 
@@ -57,7 +57,7 @@ class Control:
 
     def passed(self, contrast: Contrast) -> bool:
         """Whether the verdict is the expected one."""
-        won = contrast.holm_p < ALPHA and contrast.difference.low > MARGIN
+        won = contrast.holm_p < ALPHA and contrast.difference.low > MIN_GAIN
         return won == self.wins
 
 
@@ -78,13 +78,13 @@ def demo(config: DemoConfig) -> bool:
         results = compare_control(control, config)
         replace(tables.report(results), notes=[]).show()
         contrast = results.contrasts[0]  # asymmetric - symmetric, both independent
-        right = control.passed(contrast)
-        passed &= right
+        as_expected = control.passed(contrast)
+        passed &= as_expected
         difference = contrast.difference
         gain = f"{points(difference.estimate)} points {bounds(difference, signed=True)}"
         lines.append(
             f"{control.name} control ({control.expected}): asymmetric - symmetric = {gain}, "
-            f"{contrast.text}: " + ("as expected" if right else "NOT as expected")
+            f"{contrast.text}: " + ("as expected" if as_expected else "NOT as expected")
         )
     files.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
     page = write_overview(
@@ -114,9 +114,9 @@ def compare_control(control: Control, config: DemoConfig) -> Results:
     folder = config.out / control.name
     store = ingest(SOURCE, config.out / "store").store.path
     pair: dict[str, Any] = {"primary": ("full:primary",), "privileged": control.privileged}
-    size = RECIPE["size"]
+    size = STUDY_OPTIONS["size"]
     write_sheet(ViewsConfig(store=store, out=folder / "views.png", **pair, size=size, patches=8))
-    values = {**RECIPE, **pair, "seeds": config.seeds, "jobs": config.jobs}
+    values = {**STUDY_OPTIONS, **pair, "seeds": config.seeds, "jobs": config.jobs}
     values |= {"store": store, "out": folder, "runs": config.out / "runs"}
     study = Study.of(from_flat(StudyConfig, values))
     run_all(study.runs, study.config.jobs)

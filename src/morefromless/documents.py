@@ -10,14 +10,14 @@ import msgspec
 import yaml
 
 from morefromless.errors import one_line
-from morefromless.regular import LARGEST, read_bytes, too_large
+from morefromless.regular import MAX_FILE_BYTES, read_bytes, too_large
 
 if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
 
-GZIP, ZLIB = b"\x1f\x8b", b"\x78"
+GZIP_MAGIC, ZLIB_MAGIC = b"\x1f\x8b", b"\x78"
 """First bytes of compressed files."""
 
 
@@ -50,16 +50,16 @@ def parse_foreign_json(content: bytes | str, unique: Collection[str] | None = ()
     be lost. Raises `ValueError`, for a repeated key `RepeatedKey`.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
             names = [name for name, _ in pairs if unique is None or name in unique]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise RepeatedKey(twice)
+            repeated = next((name for name in names if names.count(name) > 1), None)
+            if repeated is not None:
+                raise RepeatedKey(repeated)
         return values
 
-    hook = None if unique == () else once
+    hook = None if unique == () else unique_keys
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         return json.loads(text, object_pairs_hook=hook)
@@ -88,11 +88,11 @@ def decompress(data: bytes, path: Path) -> bytes:
     >>> decompress(gzip.compress(b"{}"), Path("a.geojson.gz"))
     b'{}'
     """
-    if not data.startswith((GZIP, ZLIB)):
+    if not data.startswith((GZIP_MAGIC, ZLIB_MAGIC)):
         return data
     stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # detects gzip or zlib
     try:
-        content = stream.decompress(data, LARGEST)
+        content = stream.decompress(data, MAX_FILE_BYTES)
     except zlib.error as error:
         raise ValueError(_line(error)) from error
     if stream.unconsumed_tail:

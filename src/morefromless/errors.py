@@ -56,13 +56,15 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
     )
 
 
-def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+def near_names(
+    name: str, candidates: Iterable[str], count: int = 1, cutoff: float = 0.6
+) -> list[str]:
     """Return at most `count` known names similar to a mistyped one, nearest first, ignoring case.
 
     >>> near_names("FUL", ["downsample", "full"])
     ['full']
     """
-    lower = {other.lower(): other for other in known}
+    lower = {other.lower(): other for other in candidates}
     near = difflib.get_close_matches(name.lower(), lower, n=count, cutoff=cutoff)
     return [lower[other] for other in near]
 

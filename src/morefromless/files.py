@@ -45,31 +45,31 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
     try:
-        with explaining(path):
+        with raising_storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep_once(path.parent.absolute())
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
-    finally:  # after `explaining` has checked for a full disk
+    finally:  # after `raising_storage_errors` has checked for a full disk
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-HOUR = 3600.0
+STALE_SECONDS = 3600.0
 """Seconds after which a partial file that is not written to counts as abandoned."""
 
 
-def sweep(folder: Path, older: float = HOUR) -> None:
+def sweep(folder: Path, min_age: float = STALE_SECONDS) -> None:
     """Remove partial files of killed processes from a folder. A file is removed immediately if its
     process has exited, one hour after the last write if the process exists, and otherwise after
-    `older` seconds."""
+    `min_age` seconds."""
     for path in folder.glob(".*.partial"):
         with suppress(OSError):
-            lives = _writer_lives(path)
-            limit = HOUR if lives else older
-            if lives is False or time.time() - path.stat().st_mtime >= limit:
+            alive = _writer_alive(path)
+            limit = STALE_SECONDS if alive else min_age
+            if alive is False or time.time() - path.stat().st_mtime >= limit:
                 path.unlink()
 
 
@@ -78,7 +78,7 @@ def _sweep_once(folder: Path) -> None:
     sweep(folder)
 
 
-def _writer_lives(path: Path) -> bool | None:
+def _writer_alive(path: Path) -> bool | None:
     """Whether the process that writes a file exists; None if it is on another machine."""
     machine, _, process = path.name.split(".")[-2].partition("-")
     if machine != _machine() or not process.isdigit():
@@ -122,11 +122,11 @@ def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table as `write_csv` writes it; numbers keep their type."""
     safe = table.copy()
     for name in table.select_dtypes(exclude="number"):
-        safe[name] = table[name].map(_no_formula)
+        safe[name] = table[name].map(_escape_formula)
     return safe
 
 
-def _no_formula(cell: Any) -> Any:
+def _escape_formula(cell: Any) -> Any:
     formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{cell}" if formula else cell
 
@@ -163,21 +163,21 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def raising_storage_errors(path: Path) -> Iterator[None]:
     """Convert errors of the disk in this block to a `StorageError` of one sentence."""
     try:
         yield
     except DataError:
         raise
     except Exception as error:
-        reason = _refusal(error, path)
+        reason = _storage_reason(error, path)
         if reason is None:
             raise
-        kind = NotWritable if reason == NOT_YOURS else StorageError
+        kind = NotWritable if reason == NO_PERMISSION else StorageError
         raise kind(f"{path} cannot be written: {reason}") from error
 
 
-def existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """Return the path, or the nearest parent folder that exists."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
@@ -187,7 +187,7 @@ def check_writable(folder: Path, option: str = "--out") -> None:
     """Raise `ConfigError` if a folder, which need not exist yet, is not writable. Call it before
     long work."""
     try:
-        with TemporaryFile(dir=existing(folder)):
+        with TemporaryFile(dir=nearest_existing(folder)):
             pass
     except OSError as error:
         raise ConfigError(
@@ -207,15 +207,17 @@ def check_space(
         )
 
 
-NOT_YOURS = "you have no write permission there; choose another place or change its permissions."
+NO_PERMISSION = (
+    "you have no write permission there; choose another place or change its permissions."
+)
 
 
-def _refusal(error: Exception, path: Path) -> str | None:
+def _storage_reason(error: Exception, path: Path) -> str | None:
     # Libraries that write files themselves (safetensors, torch) raise other types.
     code, words = error.errno if isinstance(error, OSError) else None, str(error)
     denied = ("Permission denied", "Read-only file system")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS) or any(word in words for word in denied):
-        return NOT_YOURS
+        return NO_PERMISSION
     if code in (errno.ENOTDIR, errno.EEXIST):
         return "a file exists where a folder is needed; choose another place."
     if code == errno.EISDIR:
@@ -224,12 +226,12 @@ def _refusal(error: Exception, path: Path) -> str | None:
         return "its name is too long; choose a shorter one."
     if code == errno.EFBIG or "File too large" in words:
         return "it exceeds the limit on file size; raise the limit (ulimit -f)."
-    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or _full(path):
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or _disk_full(path):
         return "the disk is full; free some space or choose another place, and run again."
     return None
 
 
-def _full(path: Path) -> bool:
+def _disk_full(path: Path) -> bool:
     try:
         return shutil.disk_usage(path.parent).free < 2**16
     except OSError:

@@ -15,7 +15,7 @@ import morefromless
 from morefromless.config import DEFAULTS, RunConfig, differences
 from morefromless.files import file_hash
 
-RECIPE = 1
+RECIPE_VERSION = 1
 """Version of training; increased when the same options on the same data give other weights."""
 
 
@@ -38,11 +38,11 @@ class Record:
         """Describe how a run of these options and data, with another key, differs from this run."""
         if self.store_hash != store_hash:
             return "made from other data"
-        if self.recipe != RECIPE:
+        if self.recipe != RECIPE_VERSION:
             version = self.versions.get("morefromless", "?")
             return f"made by morefromless {version}, which trains differently"
-        counted = {name: value for name, value in options.items() if name in DEFAULTS}
-        return "; ".join(differences(self.options, counted)) or "other initial weights"
+        training_options = {name: value for name, value in options.items() if name in DEFAULTS}
+        return "; ".join(differences(self.options, training_options)) or "other initial weights"
 
 
 def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
@@ -62,15 +62,15 @@ def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConf
 
 def run_key(config: RunConfig, store_hash: str) -> str:
     """Return twelve hex digits of the hash of what determines a run: options that differ from the
-    defaults, the contents of weight files that they name, the data, and `RECIPE`."""
+    defaults, the contents of weight files that they name, the data, and `RECIPE_VERSION`."""
     identity = json.loads(json.dumps(config.identity()))
     weights = {}
     for name in ("encoder", "privileged_encoder", "teacher"):
         path = weights_file(str(identity.get(name, "")))
         if path:
             facts = path.stat()
-            weights[name] = _hash_at(path.absolute(), facts.st_size, facts.st_mtime_ns)
-    text = json.dumps([RECIPE, identity, weights, store_hash], sort_keys=True)
+            weights[name] = _cached_hash(path.absolute(), facts.st_size, facts.st_mtime_ns)
+    text = json.dumps([RECIPE_VERSION, identity, weights, store_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -92,7 +92,7 @@ def file_name(spec: str) -> str:
 
 
 @cache
-def _hash_at(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
+def _cached_hash(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
     """Hash of a file, cached by size and modification time: many runs may use one large file."""
     return file_hash(path)
 

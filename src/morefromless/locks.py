@@ -9,9 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from morefromless.files import explaining, now
+from morefromless.files import now, raising_storage_errors
 
-PATIENCE = 0.4
+TIMEOUT_SECONDS = 0.4
 """Seconds to wait for a lock, because `is_locked` also holds it for a moment."""
 
 
@@ -24,7 +24,7 @@ def locked(path: Path) -> Iterator[bool | None]:
     """
     lock = FileLock(path)
     try:
-        with explaining(path):
+        with raising_storage_errors(path):
             try:
                 _acquire(lock, path)
             except FileNotFoundError:  # the last holder has just removed the folder
@@ -47,7 +47,7 @@ def locked(path: Path) -> Iterator[bool | None]:
 
 def _acquire(lock: FileLock, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock.acquire(timeout=PATIENCE, poll_interval=0.02)
+    lock.acquire(timeout=TIMEOUT_SECONDS, poll_interval=0.02)
 
 
 def is_locked(path: Path) -> bool:

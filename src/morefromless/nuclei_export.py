@@ -15,7 +15,7 @@ from morefromless.data.store_files import PLACE
 from morefromless.errors import DataError
 from morefromless.progress import Bar
 
-Coded = npt.NDArray[np.uint8]
+EncodedNuclei = npt.NDArray[np.uint8]
 
 
 def export_geojson(store: Store, folder: Path) -> int:
@@ -44,12 +44,16 @@ def export_geojson(store: Store, folder: Path) -> int:
     sides = _sides(store, corners)
     work = list(zip(images.items(), paths, strict=True))
     for (name, rows), path in Bar(work, desc="export", unit=" images"):
-        image = joined([np.asarray(array[row]) for row in rows], corners[rows], sides[rows[0]])
+        image = merge_patches(
+            [np.asarray(array[row]) for row in rows], corners[rows], sides[rows[0]]
+        )
         write_geojson(Nuclei.decode(image), scheme, path, name=name)
     return len(images)
 
 
-def joined(patches: Sequence[Coded], corners: npt.NDArray[np.int64], side: int) -> Coded:
+def merge_patches(
+    patches: Sequence[EncodedNuclei], corners: npt.NDArray[np.int64], side: int
+) -> EncodedNuclei:
     """Merge encoded patches (H, H, 3) of one image to an array (height, width, 3).
 
     `corners` (N, 2) are the patches' x and y in the image; each patch covers `side` px. A nucleus

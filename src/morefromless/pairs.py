@@ -18,7 +18,7 @@ from morefromless.modalities import Modality
 from morefromless.specs import build
 from morefromless.views import Views
 
-SHARED = 2**16
+SHARED_GEOMETRY = 2**16
 """Branch number that seeds the geometry shared by all branches; no branch has this number."""
 
 
@@ -62,7 +62,7 @@ class Pair:
             if modality.colour or modality.labels:
                 self.views.check(modality.channels, modality.labels)
             stored = store.array(modality.array)
-            _try(
+            _check_on_noise(
                 modality.spec, self.views.spec, stored.shape[1:], stored.dtype, self.inputs[name][1]
             )
             if modality.vector:
@@ -107,7 +107,7 @@ class Pair:
             draw = augmentation(self.views, self.modalities[name])
             if self.same_geometry and not self.modalities[name].vector:
                 geometry = torch.Generator(device=batch.device)
-                geometry.manual_seed(derived_seed(seed, step, SHARED))
+                geometry.manual_seed(derived_seed(seed, step, SHARED_GEOMETRY))
                 views[name] = draw(batch, generator, geometry)
             else:
                 views[name] = draw(batch, generator)
@@ -115,7 +115,9 @@ class Pair:
 
 
 @lru_cache(maxsize=64)
-def _try(spec: str, views: str, stored: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
+def _check_on_noise(
+    spec: str, views: str, stored: tuple[int, ...], dtype: np.dtype[Any], size: int
+) -> None:
     """Try a modality and a preset on two patches of noise, cached for all runs of a study: nothing
     is read, and large patches take seconds. Raises `ConfigError`."""
     modality = build_modality(spec)
@@ -123,10 +125,10 @@ def _try(spec: str, views: str, stored: tuple[int, ...], dtype: np.dtype[Any], s
     # Vectors are often counts, and a class may take their roots or logarithms.
     noise = rng.integers(0, 256, shape, dtype) if dtype.kind == "u" else rng.random(shape)
     patches = torch.from_numpy(noise.astype(dtype, copy=False))
-    _check_drawn(build_views(views), modality, _check_rendered(modality, patches, size))
+    _check_views(build_views(views), modality, _check_render(modality, patches, size))
 
 
-def _check_rendered(modality: Modality, patches: Tensor, size: int) -> Tensor:
+def _check_render(modality: Modality, patches: Tensor, size: int) -> Tensor:
     """Render patches with a modality, which may be a user's class, and check the result.
 
     Raises `ConfigError` unless the result is images in [0, 1], or finite vectors, of the stated
@@ -149,23 +151,23 @@ def _check_rendered(modality: Modality, patches: Tensor, size: int) -> Tensor:
     return images
 
 
-def _check_drawn(views: Views, modality: Modality, images: Tensor) -> None:
+def _check_views(views: Views, modality: Modality, images: Tensor) -> None:
     """Raise `ConfigError` if a preset, which may be a user's class, draws views that violate its
     contract."""
-    given, draw = images.clone(), augmentation(views, modality)
-    drawn, again = (draw(given, torch.Generator().manual_seed(0)) for _ in range(2))
-    wrong = None
+    inputs, draw = images.clone(), augmentation(views, modality)
+    drawn, again = (draw(inputs, torch.Generator().manual_seed(0)) for _ in range(2))
+    problem = None
     if drawn.shape != images.shape:
-        wrong = f"have the shape {tuple(drawn.shape)}, not {tuple(images.shape)}"
+        problem = f"have the shape {tuple(drawn.shape)}, not {tuple(images.shape)}"
     elif not modality.vector and not 0 <= drawn.min() <= drawn.max() <= 1:
-        wrong = f"are from {drawn.min():g} to {drawn.max():g}, not in [0, 1]"
-    elif not torch.equal(given, images):
-        wrong = "modify in place their input, which branches share"
+        problem = f"are from {drawn.min():g} to {drawn.max():g}, not in [0, 1]"
+    elif not torch.equal(inputs, images):
+        problem = "modify in place their input, which branches share"
     elif not torch.equal(drawn, again):
-        wrong = "do not depend on the generator alone, so that runs could not be resumed"
-    if wrong:
+        problem = "do not depend on the generator alone, so that runs could not be resumed"
+    if problem:
         raise ConfigError(
-            f"Views of {modality.spec} by --views {views.spec} {wrong}; correct the preset."
+            f"Views of {modality.spec} by --views {views.spec} {problem}; correct the preset."
         )
 
 

@@ -19,33 +19,33 @@ from typing import Any, Literal, cast
 from tqdm import tqdm
 
 Mode = Literal["bar", "lines", "json", "quiet"]
-MODE = "MFL_PROGRESS"
+MODE_VARIABLE = "MFL_PROGRESS"
 """Environment variable of the mode, so that worker processes use the same one."""
 MINUTE = 60.0
-PART = "term/"
+TERM_PREFIX = "term/"
 """Prefix of the name of a part of the loss, in a record."""
 
 
 def mode() -> Mode:
     """Return the requested mode; by default a bar in a terminal, and lines elsewhere."""
-    asked = os.environ.get(MODE)
-    moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return cast(Mode, asked or ("bar" if moves else "lines"))
+    requested = os.environ.get(MODE_VARIABLE)
+    animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return cast(Mode, requested or ("bar" if animated else "lines"))
 
 
 @contextmanager
-def shown_as(asked: Mode | None) -> Iterator[None]:
+def use_mode(requested: Mode | None) -> Iterator[None]:
     """Show progress in this mode within the block; None leaves the mode unchanged."""
-    earlier = os.environ.get(MODE)
-    if asked:
-        os.environ[MODE] = asked
+    earlier = os.environ.get(MODE_VARIABLE)
+    if requested:
+        os.environ[MODE_VARIABLE] = requested
     try:
         yield
     finally:
-        if asked and earlier is None:
-            del os.environ[MODE]
-        elif asked:
-            os.environ[MODE] = str(earlier)
+        if requested and earlier is None:
+            del os.environ[MODE_VARIABLE]
+        elif requested:
+            os.environ[MODE_VARIABLE] = str(earlier)
 
 
 class Bar(tqdm):  # type: ignore[type-arg]
@@ -59,7 +59,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
     """Progress of each task that runs in parallel, by name, from 0 to 1."""
 
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
-        self.mode, self.shares, self.written = mode(), {}, time.time()
+        self.mode, self.shares, self.last_written = mode(), {}, time.time()
         within = self.mode == "bar" and len(Bar._instances) > 1  # type: ignore[attr-defined]
         if self.mode != "bar":
             # The first line is written after one minute; shorter tasks write none.
@@ -71,16 +71,16 @@ class Bar(tqdm):  # type: ignore[type-arg]
             dynamic_ncols=True,
             **options,
         )  # type: ignore[call-overload]
-        self.whole = self.n
+        self.completed = self.n
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.total == 0:  # there is nothing to do
             return None
         if self.mode == "bar":
             return super().display(msg, pos)
-        if time.time() - self.written < MINUTE:  # a new postfix alone does not write a line
+        if time.time() - self.last_written < MINUTE:  # a new postfix alone does not write a line
             return None
-        self.written = time.time()
+        self.last_written = time.time()
         values = self.format_dict
         since = self.n - self.initial  # work before the start does not count for the speed
         rate = values["rate"] or (since / values["elapsed"] if values["elapsed"] else 0)
@@ -102,7 +102,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
             self.disable = True
         super().close()
 
-    def part(self, name: str, share: float, note: str) -> None:
+    def update_task(self, name: str, share: float, note: str) -> None:
         """Show the progress of one of several parallel tasks, from 0 to 1."""
         self.shares[name] = share
         self.show_shares(note)
@@ -110,13 +110,13 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def finish(self, name: str) -> None:
         """Count one of the parallel tasks as done."""
         self.shares.pop(name, None)
-        self.whole += 1
+        self.completed += 1
         self.show_shares("")
 
     def show_shares(self, note: str) -> None:
         if not self.disable:
             self.set_postfix_str(note, refresh=False)
-            self.n = self.whole + sum(self.shares.values())
+            self.n = self.completed + sum(self.shares.values())
             if self.mode == "bar" or time.time() - self.last_print_t >= MINUTE:
                 self.last_print_t = time.time()
                 self.refresh()
@@ -154,9 +154,9 @@ def format_record(record: Mapping[str, Any]) -> str:
     for name, value in record.items():
         if name == "seconds_left" and value is not None:
             parts.append(f"{tqdm.format_interval(value)} left")
-        elif name not in (*names, "seconds_left") and "/" not in name.removeprefix(PART):
+        elif name not in (*names, "seconds_left") and "/" not in name.removeprefix(TERM_PREFIX):
             number = f"{value:.4g}" if isinstance(value, float) else value
-            parts.append(f"{name.removeprefix(PART).replace('_', ' ')} {number}")
+            parts.append(f"{name.removeprefix(TERM_PREFIX).replace('_', ' ')} {number}")
     return ", ".join(parts)
 
 

@@ -21,8 +21,8 @@ from morefromless.data.store_shards import REMOTE, RemoteFacts
 from morefromless.errors import ConfigError, DataError
 from morefromless.progress import Bar
 
-META = "meta.json"
-IN_USE = 32
+META_FILE = "meta.json"
+MIN_CACHED_SHARDS = 32
 """Number of shards that training reads and prefetches at a time: the minimum size of a cache."""
 
 
@@ -36,12 +36,12 @@ def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
     if store.shards is not None:
         raise ConfigError(f"{store.path} is already stored in shards; publish the original.")
     remote, meta = Remote(address), store.meta
-    there = remote.sizes("")
-    if there.keys() & {f"{name}.npy" for name in meta.arrays}:
+    existing = remote.sizes("")
+    if existing.keys() & {f"{name}.npy" for name in meta.arrays}:
         raise ConfigError(f"{remote.address} holds a store of whole arrays; give another address.")
-    if META not in there:
-        remote.write(META, (store.path / META).read_bytes())
-    elif _other(remote.read(META), store.hash):
+    if META_FILE not in existing:
+        remote.write(META_FILE, (store.path / META_FILE).read_bytes())
+    elif _is_other_store(remote.read(META_FILE), store.hash):
         raise ConfigError(f"{remote.address} holds another store; give another address.")
     stride, offsets = layout(store)
     finished, shards = remote.sizes(FOLDER), []
@@ -69,7 +69,7 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
     """
     remote = Remote(address)
     try:
-        index, meta = remote.read(INDEX), remote.read(META)
+        index, meta = remote.read(INDEX), remote.read(META_FILE)
         facts = parse_meta(meta)
         shards = ShardIndex.parse(index, facts).shards
         copies = {table: remote.read(table) for table in tables(facts.files)}
@@ -81,14 +81,14 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
     if _holds_other(folder, facts.hash):
         raise DataError(f"{folder} holds something else; choose another folder.")
     sizes = [shard.bytes for shard in shards]
-    least = min(IN_USE * max(sizes), sum(sizes)) / 1e9
-    if cache_gb < least:
+    min_gb = min(MIN_CACHED_SHARDS * max(sizes), sum(sizes)) / 1e9
+    if cache_gb < min_gb:
         raise ConfigError(
-            f"--cache-gb {cache_gb:g} is less than training reads at a time; give {least:.2g} or "
+            f"--cache-gb {cache_gb:g} is less than training reads at a time; give {min_gb:.2g} or "
             "more."
         )
-    place = RemoteFacts(address=remote.address, cache_gb=cache_gb)
-    copies |= {REMOTE: msgspec.json.encode(place), INDEX: index, META: meta}
+    remote_facts = RemoteFacts(address=remote.address, cache_gb=cache_gb)
+    copies |= {REMOTE: msgspec.json.encode(remote_facts), INDEX: index, META_FILE: meta}
     for name, copy in copies.items():
         files.write_bytes(folder / name, copy)
     return Store.open(folder)
@@ -137,12 +137,12 @@ def _shuffled(store: Store, size: int) -> Iterator[npt.NDArray[np.int64]]:
 def _holds_other(folder: Path, store: str) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    if not all((folder / name).is_file() for name in (META, REMOTE)):
+    if not all((folder / name).is_file() for name in (META_FILE, REMOTE)):
         return True
-    return _other((folder / META).read_bytes(), store)
+    return _is_other_store((folder / META_FILE).read_bytes(), store)
 
 
-def _other(meta: bytes, store: str) -> bool:
+def _is_other_store(meta: bytes, store: str) -> bool:
     try:
         return parse_meta(meta).hash != store
     except ValueError:

@@ -9,7 +9,7 @@ from typing import IO
 
 from morefromless.errors import UnreadablePatch
 
-LARGEST = 2**28
+MAX_FILE_BYTES = 2**28
 """Maximum bytes of one image's file, compressed or not: a thousand times the size of a tile."""
 
 
@@ -53,15 +53,16 @@ def open_regular(path: Path) -> IO[bytes]:
 def read_regular(path: Path) -> bytes:
     """Read a file's bytes. Raises `UnreadablePatch` if it is missing, empty or too large."""
     with open_regular(path) as file:
-        data = file.read(LARGEST + 1)
+        data = file.read(MAX_FILE_BYTES + 1)
     if not data:
         raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; download it again")
-    if len(data) > LARGEST:
+    if len(data) > MAX_FILE_BYTES:
         raise too_large(path)
     return data
 
 
 def too_large(path: Path) -> UnreadablePatch:
     return UnreadablePatch(
-        f"too large: {path.name} has more than {LARGEST >> 20} MiB; export each image separately"
+        f"too large: {path.name} has more than {MAX_FILE_BYTES >> 20} MiB; export each image "
+        "separately"
     )

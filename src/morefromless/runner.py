@@ -17,15 +17,15 @@ from morefromless.config import RunConfig
 from morefromless.devices import available_cores, available_gpus
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError, TrainingError
-from morefromless.files import existing
+from morefromless.files import nearest_existing
 from morefromless.network_size import network_bytes
 from morefromless.progress import Bar
 from morefromless.runs import Run, State
 from morefromless.workers import Outcome, outcomes
 
-PLANNED = "planned.json"
+PLANNED_FILE = "planned.json"
 """File with the folders of a study's runs, relative to the study's folder."""
-POLL = 5.0
+POLL_SECONDS = 5.0
 """Seconds between two checks of runs that other processes train."""
 
 
@@ -51,17 +51,19 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
     check_disk(waiting, workers)
     failed: list[Outcome] = []
     done = len(configs) - len(waiting)
-    counted = (
+    bar_format = (
         "{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total} [{elapsed}<{remaining}{postfix}]"
     )
     with (
-        Bar(total=len(configs), initial=done, desc="runs", unit="runs", bar_format=counted) as bar,
-        progress.reported_to(bar.part),
+        Bar(
+            total=len(configs), initial=done, desc="runs", unit="runs", bar_format=bar_format
+        ) as bar,
+        progress.reported_to(bar.update_task),
     ):
         while waiting:
             busy = []
-            with closing(outcomes(waiting, workers, gpus)) as ended:
-                for config, failure in ended:
+            with closing(outcomes(waiting, workers, gpus)) as finished:
+                for config, failure in finished:
                     run = Run(config.out)
                     if failure is None and not run.done:
                         busy.append(config)
@@ -86,17 +88,17 @@ def save_planned(configs: Sequence[RunConfig], folder: Path) -> None:
     """Write the list of a study's runs to `folder`, for `mfl status`: waiting runs have no folder
     yet."""
     paths = [os.path.relpath(config.out, folder) for config in unique(configs)]
-    files.write_json(folder / PLANNED, paths)
+    files.write_json(folder / PLANNED_FILE, paths)
 
 
-def planned(folder: Path) -> list[Path]:
+def planned_folders(folder: Path) -> list[Path]:
     """Return the folders of the runs that `save_planned` wrote, without `..`. Raises `ConfigError`
     if the file is damaged."""
     try:
-        paths = read_json(folder / PLANNED, list[str])
+        paths = read_json(folder / PLANNED_FILE, list[str])
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{folder / PLANNED} is damaged ({error}); run mfl compare again."
+            f"{folder / PLANNED_FILE} is damaged ({error}); run mfl compare again."
         ) from error
     return [Path(os.path.normpath(folder / path)) for path in paths]
 
@@ -130,20 +132,20 @@ def status(runs: Iterable[Run], jobs: Mapping[Path, str] | None = None) -> list[
     return statuses
 
 
-def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
+def needed_bytes(configs: Sequence[RunConfig], parallel: int = 1) -> int:
     """Estimate the bytes that these runs still write. This is the weights of each run, plus two
     checkpoints of weights and Adam's two moments for each run that is trained in parallel."""
     # The seed does not change the size, so runs that differ only in the seed are measured once.
     waiting = [config for config in configs if not Run(config.out).done]
     sizes = [network_bytes(replace(config, seed=0, out=Path())) for config in waiting]
-    return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
+    return sum(sizes) + sum(sorted(sizes, reverse=True)[:parallel]) * 6
 
 
-def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:
+def check_disk(configs: Sequence[RunConfig], parallel: int) -> None:
     """Raise `ConfigError` if the disk has too little space for what these runs still write."""
-    needed = needed_bytes(configs, at_once)
+    needed = needed_bytes(configs, parallel)
     folder = configs[0].out.absolute()
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     if needed > free:
         raise ConfigError(
             f"The runs need up to {needed / 1e9:,.2f} GB, but the disk of {folder.parent} has "
@@ -165,5 +167,5 @@ def _wait(busy: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunCon
         if any(state in ("begun", "waiting") for _, state in states):
             break
         bar.show_shares(f"{len(remaining)} trained by another process" if remaining else "")
-        time.sleep(POLL if remaining else 0)
+        time.sleep(POLL_SECONDS if remaining else 0)
     return remaining

@@ -44,14 +44,14 @@ from morefromless.errors import (
     first_line,
 )
 from morefromless.files import file_hash, now
-from morefromless.identity import RECIPE, Record, run_key, versions
+from morefromless.identity import RECIPE_VERSION, Record, run_key, versions
 from morefromless.locks import holder, is_locked, locked
 from morefromless.specs import refuse_outside
 
 State = Literal["done", "running", "failed", "begun", "waiting"]
 """State of a run on disk: `begun` was interrupted and can resume, `waiting` was never started."""
 
-BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
+FILES_BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
 """Files that a run's folder may have before its run.json exists."""
 
 
@@ -84,7 +84,8 @@ class Run:
         run = cls(config.out)
         options, key = to_flat(config), run_key(config, store_hash)
         store = os.path.relpath(config.store, run.path)
-        with files.explaining(run.record_path):  # first: another process may begin this run too
+        # The folder is listed first, because another process may begin this run too.
+        with files.raising_storage_errors(run.record_path):
             existing = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
         if run.record_path.exists():
             if run.record.key != key:
@@ -100,7 +101,7 @@ class Run:
             run._write(
                 Record(
                     key=key,
-                    recipe=RECIPE,
+                    recipe=RECIPE_VERSION,
                     options={**options, "store": store},
                     store_hash=store_hash,
                     versions=versions(),
@@ -115,15 +116,17 @@ class Run:
         """Open a finished run. Raises `ConfigError` if there is none."""
         run = cls(path, trust)
         if not run.record_path.is_file():
-            raise run._absent()
+            raise run._no_run_error()
         if not run.done:
             raise ConfigError(
                 f"The run in {path} is not finished; run its command again to resume it."
             )
         return run
 
-    def _absent(self) -> ConfigError:
-        return ConfigError(f"{self.path} holds no run (run.json is missing); {remedy(self.path)}.")
+    def _no_run_error(self) -> ConfigError:
+        return ConfigError(
+            f"{self.path} holds no run (run.json is missing); {missing_run_remedy(self.path)}."
+        )
 
     @property
     def record(self) -> Record:
@@ -131,7 +134,7 @@ class Run:
         try:
             return read_json(self.record_path, Record)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._absent() from error
+            raise self._no_run_error() from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{self.record_path} is damaged ({error}); remove that folder and run again."
@@ -192,14 +195,14 @@ class Run:
         if self.done or not is_leader:
             yield
             return
-        with locked(self.lock_path) as held:
-            if held is False:
+        with locked(self.lock_path) as acquired:
+            if acquired is False:
                 raise RunBusy(
                     f"{self.path} is being trained by {self.trainer}; wait for it, or stop that "
                     "process and run the command again."
                 )
             if not self.done:
-                self._tidy(alone=bool(held))
+                self._remove_leftovers(exclusive=bool(acquired))
             try:
                 yield
             except Exception as error:
@@ -221,22 +224,22 @@ class Run:
                 trace = "".join(traceback.format_exception(error))
                 files.write_text(self.path / "failed.txt", trace)
 
-    def forgive(self) -> None:
+    def clear_failure(self) -> None:
         """Remove the record of a failure before the run is tried again."""
         for path in (self.failed_path, self.path / "failed.txt"):
             path.unlink(missing_ok=True)
 
-    def resumable(self) -> Path | None:
+    def resumable_checkpoint(self) -> Path | None:
         """Return the checkpoint to resume from, or None. A damaged checkpoint is renamed."""
-        aside = self.checkpoint.with_name("resume.ckpt.damaged")
+        damaged = self.checkpoint.with_name("resume.ckpt.damaged")
         try:
-            if _sound(self.checkpoint):
+            if _is_intact(self.checkpoint):
                 return self.checkpoint
-            self.checkpoint.replace(aside)
+            self.checkpoint.replace(damaged)
         except FileNotFoundError:  # or renamed by another process of this run
             return None
         progress.warn(
-            f"{self.checkpoint} is damaged; it was renamed to {aside.name}, and the run restarts "
+            f"{self.checkpoint} is damaged; it was renamed to {damaged.name}, and the run restarts "
             "from the beginning."
         )
         return None
@@ -250,8 +253,8 @@ class Run:
         with files.replacing(self.weights_path) as temporary:
             contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
             save_file(contiguous, temporary, {ENCODER_KEY: json.dumps(encoder)})
-            bound = {**facts, "weights": file_hash(temporary)}
-            self._write(replace(self.record, facts=bound))
+            complete_facts = {**facts, "weights": file_hash(temporary)}
+            self._write(replace(self.record, facts=complete_facts))
         self.checkpoint.unlink(missing_ok=True)
 
     @property
@@ -274,35 +277,35 @@ class Run:
                 f"{self.weights_path} is damaged ({error}); remove it to train the run again."
             ) from error
 
-    def sweep(self, older: float = files.HOUR) -> None:
+    def sweep(self, min_age: float = files.STALE_SECONDS) -> None:
         """Remove partial files of killed processes (`files.sweep`)."""
         for folder in (self.path, self.path / "features"):
-            files.sweep(folder, older)
+            files.sweep(folder, min_age)
 
-    def _tidy(self, alone: bool) -> None:
-        """Remove files of earlier tries; `alone` is true if surely no other process trains the
+    def _remove_leftovers(self, exclusive: bool) -> None:
+        """Remove files of earlier tries; `exclusive` is true if surely no other process trains the
         run."""
-        self.forgive()
-        self.sweep(0 if alone else files.HOUR)
+        self.clear_failure()
+        self.sweep(0 if exclusive else files.STALE_SECONDS)
         # Predictions from missing weights must not be used for the next weights.
         kinds = ("predictions-*", "probe-*")
-        answers = [path for kind in kinds for path in self.path.glob(kind)]
+        evaluation_files = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
-        if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
+        if evaluation_files or ("seconds" in record.facts and not self.checkpoint.is_file()):
             progress.warn(
                 f"{self.path} was trained but has no weights: they were removed, or the run was "
                 "killed while writing them. Files computed from them are removed, and the run "
                 "restarts from the beginning."
             )
             shutil.rmtree(self.path / "features", ignore_errors=True)
-            for path in answers:
+            for path in evaluation_files:
                 path.unlink(missing_ok=True)
             self._write(replace(record, facts={}))
 
     def _refuse_others(self, names: set[str]) -> None:
         """Raise `ConfigError` if a folder without run.json contains files of other programs or
         runs."""
-        others = {name for name in names - BEFORE_RECORD if not name.endswith(".partial")}
+        others = {name for name in names - FILES_BEFORE_RECORD if not name.endswith(".partial")}
         if others & {self.config_path.name, self.checkpoint.name, self.weights_path.name}:
             raise ConfigError(
                 f"{self.path} has lost its run.json, so it is unknown what the run was trained on; "
@@ -312,16 +315,16 @@ class Run:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
 
 
-def remedy(path: Path) -> str:
+def missing_run_remedy(path: Path) -> str:
     """Return what to do if a folder holds no run; it may be a study's folder."""
     return f"give a run in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
 
 
-def unwritten(folder: Path, writers: str = "mfl compare") -> str:
+def missing_results_remedy(folder: Path, writers: str = "mfl compare") -> str:
     """Return what to do if a folder has no results. `mfl compare` writes them when its runs are
     done; the function `morefromless.compare` does not write them.
 
-    >>> unwritten(Path("nowhere"))
+    >>> missing_results_remedy(Path("nowhere"))
     'give a folder that mfl compare wrote'
     """
     if (folder / "runs").is_dir():
@@ -338,7 +341,7 @@ def failure_reason(error: Exception) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def _sound(checkpoint: Path) -> bool:
+def _is_intact(checkpoint: Path) -> bool:
     """Whether a checkpoint, which is a ZIP archive, is complete and undamaged."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:

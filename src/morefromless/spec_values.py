@@ -5,11 +5,11 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-LARGEST_INT, LARGEST = 2**31 - 1, 1e15
+MAX_INT, MAX_FLOAT = 2**31 - 1, 1e15
 """Larger values are rejected as typing errors."""
-SEVERAL: dict[Any, Any] = {tuple: tuple, list: list, Sequence: tuple}
+SEQUENCES: dict[Any, Any] = {tuple: tuple, list: list, Sequence: tuple}
 """Types of sequences, with the class that builds each."""
-EXPECTED: dict[Any, str] = {
+TYPE_WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number below 2^31",
     float: "a finite number up to 1e15",
@@ -44,14 +44,14 @@ def parse_value(text: str, hint: Any) -> Any:
     options = typing.get_args(hint)
     if text.lower() == "none" and type(None) in options:
         return None
-    union = options and typing.get_origin(hint) not in (*SEVERAL, typing.Literal)
+    union = options and typing.get_origin(hint) not in (*SEQUENCES, typing.Literal)
     kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
     for kind in kinds:
         try:
-            return _as(kind, text)
+            return _convert(kind, text)
         except (TypeError, ValueError, OverflowError):
             continue
-    raise ValueError(" or ".join(map(_expected, kinds)))
+    raise ValueError(" or ".join(map(_describe_type, kinds)))
 
 
 def guess_value(text: str) -> Any:
@@ -60,7 +60,7 @@ def guess_value(text: str) -> Any:
         return None
     for kind in (bool, int, float, tuple[int, ...], tuple[float, ...]):
         try:
-            return _as(kind, text)
+            return _convert(kind, text)
         except ValueError:
             continue
     return text
@@ -84,7 +84,7 @@ def format_value(value: Any) -> str:
     return text
 
 
-def _as(kind: Any, text: str) -> Any:
+def _convert(kind: Any, text: str) -> Any:
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
@@ -93,20 +93,20 @@ def _as(kind: Any, text: str) -> Any:
         if text not in typing.get_args(kind):
             raise ValueError(text)
         return text
-    if typing.get_origin(kind) in SEVERAL:
-        several = (_as(typing.get_args(kind)[0], part) for part in text.split("/"))
-        return SEVERAL[typing.get_origin(kind)](several)
+    if typing.get_origin(kind) in SEQUENCES:
+        several = (_convert(typing.get_args(kind)[0], part) for part in text.split("/"))
+        return SEQUENCES[typing.get_origin(kind)](several)
     value = kind(text)
-    if (kind is int and abs(value) > LARGEST_INT) or (kind is float and not abs(value) <= LARGEST):
+    if (kind is int and abs(value) > MAX_INT) or (kind is float and not abs(value) <= MAX_FLOAT):
         raise ValueError(text)
     return value
 
 
-def _expected(kind: Any) -> str:
-    if kind in EXPECTED:
-        return EXPECTED[kind]
+def _describe_type(kind: Any) -> str:
+    if kind in TYPE_WORDS:
+        return TYPE_WORDS[kind]
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) in SEVERAL:
-        return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
+    if typing.get_origin(kind) in SEQUENCES:
+        return f"{_describe_type(typing.get_args(kind)[0])}, several joined by /"
     return str(getattr(kind, "__name__", kind))

@@ -95,8 +95,8 @@ def _classes(package: ModuleType) -> dict[str, list[type]]:
     }
 
 
-def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
-    """Build the member that `spec` names; `given` are values that the program adds.
+def build(spec: str, package: ModuleType, contract: type[T], **extra: Any) -> T:
+    """Build the member that `spec` names; `extra` are values that the program adds.
 
     Raises `ConfigError`, with similar names if there are any.
 
@@ -104,7 +104,7 @@ def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
     >>> build("downsample:7,interpolation=point", modalities, modalities.Modality)
     Downsample(size=7, interpolation='point', array='he')
     """
-    member, values = _resolve(spec, package, contract, given)
+    member, values = _resolve(spec, package, contract, extra)
     try:
         built = member(**values)
     except MoreFromLessError:
@@ -204,24 +204,24 @@ def signature(member: type[object]) -> str:
 
 
 def _resolve(
-    spec: str, package: ModuleType, contract: type[T], given: Mapping[str, Any]
+    spec: str, package: ModuleType, contract: type[T], extra: Mapping[str, Any]
 ) -> tuple[type[T], dict[str, Any]]:
-    known = members(package, contract)
+    available = members(package, contract)
     name, text = split(spec)
-    if name in known:
-        return known[name], _values(known[name], text, spec, given)
+    if name in available:
+        return available[name], _values(available[name], text, spec, extra)
     if _NAME.fullmatch(name)["class"]:  # type: ignore[index]
         member = _imported(name, contract, spec)
-        return member, _values(member, text, spec, given)
-    near = near_names(name, known, 3, cutoff=0.4)
+        return member, _values(member, text, spec, extra)
+    near = near_names(name, available, 3, cutoff=0.4)
     if re.search(r"\.|:[A-Z]", spec.partition(",")[0]):  # looks like a class, but is malformed
         near = []
-    hint = f"did you mean {' or '.join(near)}?" if near else _all_of(known)
+    hint = f"did you mean {' or '.join(near)}?" if near else _list_names(available)
     raise ConfigError(f"There is no {_kind(contract)} named '{name}' (in '{spec}'); {hint}")
 
 
-def _all_of(known: Collection[str]) -> str:
-    return f"known: {', '.join(known)}, or your own class as package.module:Class."
+def _list_names(names: Collection[str]) -> str:
+    return f"known: {', '.join(names)}, or your own class as package.module:Class."
 
 
 def _kind(contract: type[object]) -> str:
@@ -246,7 +246,7 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
     return member
 
 
-def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _values(member: type[object], text: str, spec: str, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return the converted arguments by parameter."""
     parameters = _parameters(member)
     further = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -260,7 +260,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
             raise ConfigError(f"'{spec}' has a misplaced value '{value}'; {usage}")
         named |= bool(key)
         key = key.replace("-", "_") or list(parameters)[position]
-        if key in values or key in given:
+        if key in values or key in extra:
             raise ConfigError(f"'{spec}' gives '{key}' twice; {usage}")
         if key in parameters:
             try:
@@ -273,10 +273,10 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
             values[key] = guess_value(value)
         else:
             raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
-    for key in given:
+    for key in extra:
         if key not in parameters and not further:
             raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
-    values |= given
+    values |= extra
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in values]
     if missing:
         raise ConfigError(f"'{spec}' is missing {', '.join(missing)}; {usage}")

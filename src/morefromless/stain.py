@@ -16,18 +16,18 @@ from morefromless.errors import ConfigError
 
 Convention = Literal["luminosity", "density"]
 
-LUMINANCE = ((80 + 16) / 116) ** 3
+MAX_TISSUE_LUMINANCE = ((80 + 16) / 116) ** 3
 """Luminance of L* = 80 (CIE 1976); lighter pixels are not tissue, as in StainTools and
 TIAToolbox."""
-DENSITY = 0.15
+MIN_TISSUE_DENSITY = 0.15
 """Pixels with a channel below this optical density are not tissue, as in Macenko and torchstain."""
-DARK = 40
+MIN_TISSUE_BRIGHTNESS = 40
 """Pixels whose brightest channel is darker are ink; ten of them in 4,096 distort the estimate."""
-FEWEST = 0.05
+MIN_TISSUE_SHARE = 0.05
 """Minimum share of tissue pixels in a patch."""
-NARROWEST = 10.0
+MIN_STAIN_ANGLE = 10.0
 """Minimum angle in degrees between the two stains; below, they are one stain and noise."""
-STRONGEST = 4.0
+MAX_STAIN_FACTOR = 4.0
 """Maximum factor for concentrations; a patch that needs more contains hardly any of that stain."""
 
 
@@ -74,10 +74,12 @@ def estimate(patches: Tensor, convention: Convention = "luminosity") -> Stains:
     pixels = pixels if pixels.is_floating_point() else pixels.float()
     if convention == "density":
         density = optical_density(pixels, 240.0, 1.0)
-        tissue = (density >= DENSITY).all(-1)
+        tissue = (density >= MIN_TISSUE_DENSITY).all(-1)
     else:
         density = optical_density(pixels).clamp(min=1e-6)
-        tissue = (_luminance(pixels) < LUMINANCE) & (pixels.amax(-1) >= DARK)
+        tissue = (_luminance(pixels) < MAX_TISSUE_LUMINANCE) & (
+            pixels.amax(-1) >= MIN_TISSUE_BRIGHTNESS
+        )
     matrix = _directions(density, tissue)
     concentrations = density @ torch.linalg.pinv(matrix)
     everywhere = torch.ones_like(tissue)
@@ -85,7 +87,7 @@ def estimate(patches: Tensor, convention: Convention = "luminosity") -> Stains:
     return Stains(matrix, strengths, _usable(matrix, strengths, tissue))
 
 
-def normalised(
+def normalise_stains(
     patches: Tensor,
     stains: Stains,
     reference: Stains,
@@ -97,7 +99,7 @@ def normalised(
     Each concentration is scaled so that its 99th percentile equals the reference's. All steps are
     linear in the optical density, so they are one 3 x 3 matrix per patch.
     """
-    usable, ratio = _fitting(stains, reference)
+    usable, ratio = _normalisation_factors(stains, reference)
     images = patches.to(stains.matrix.dtype)
     target = ratio[..., None] * reference.matrix.to(stains.matrix)
     change = torch.linalg.pinv(stains.matrix) @ target
@@ -108,14 +110,14 @@ def normalised(
 
 
 def unchanged(stains: Stains, reference: Stains) -> Tensor:
-    """(B,) bool: patches that `normalised` does not change."""
-    return ~_fitting(stains, reference)[0]
+    """(B,) bool: patches that `normalise_stains` does not change."""
+    return ~_normalisation_factors(stains, reference)[0]
 
 
-def _fitting(stains: Stains, reference: Stains) -> tuple[Tensor, Tensor]:
+def _normalisation_factors(stains: Stains, reference: Stains) -> tuple[Tensor, Tensor]:
     """Return which patches can be normalised, (B,), and the factors of their concentrations."""
     ratio = reference.strengths.to(stains.strengths) / stains.strengths.clamp(min=1e-6)
-    usable = stains.usable & (ratio <= STRONGEST).all(-1)
+    usable = stains.usable & (ratio <= MAX_STAIN_FACTOR).all(-1)
     return usable, torch.where(usable[:, None], ratio, torch.ones_like(ratio))
 
 
@@ -137,23 +139,23 @@ def _directions(density: Tensor, tissue: Tensor) -> Tensor:
     plane = density @ vectors
     angles = torch.atan2(plane[..., 1], plane[..., 0])
     pair = _percentiles(angles, tissue, 1, 99)
-    turned = torch.stack((pair.cos(), pair.sin()), -2)
-    stains = (vectors @ turned).mT
+    directions = torch.stack((pair.cos(), pair.sin()), -2)
+    stains = (vectors @ directions).mT
     swapped = (stains[:, 0, 0] < stains[:, 1, 0])[:, None, None]
     stains = torch.where(swapped, stains.flip(1), stains)
     return torch.nn.functional.normalize(stains, dim=-1)
 
 
-def _percentiles(values: Tensor, chosen: Tensor, *percents: float) -> Tensor:
+def _percentiles(values: Tensor, mask: Tensor, *percents: float) -> Tensor:
     """(B, P) -> (B, len(percents)): percentiles of the chosen values, linear between ranks; 0 if
     none is chosen."""
-    ranked = _sorted(torch.where(chosen, values, torch.inf))
-    last = (chosen.sum(1, keepdim=True) - 1).clamp(min=0)
+    ranked = _sorted(torch.where(mask, values, torch.inf))
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
     place = last.double() * torch.tensor(percents, dtype=torch.float64, device=last.device) / 100
     below = place.floor().long()
     low, high = ranked.gather(1, below), ranked.gather(1, torch.minimum(below + 1, last))
     value = low + (high - low) * (place - below).to(values)
-    return torch.where(chosen.any(1, keepdim=True), value, torch.zeros_like(value))
+    return torch.where(mask.any(1, keepdim=True), value, torch.zeros_like(value))
 
 
 def _sorted(values: Tensor) -> Tensor:
@@ -167,7 +169,7 @@ def _usable(matrix: Tensor, strengths: Tensor, tissue: Tensor) -> Tensor:
     """Whether there is enough tissue, the stains are two, and both absorb green most, unlike ink
     and grey."""
     red, green, blue = matrix.unbind(-1)
-    apart = (matrix[:, 0] * matrix[:, 1]).sum(-1).clamp(-1, 1).acos().rad2deg() >= NARROWEST
+    apart = (matrix[:, 0] * matrix[:, 1]).sum(-1).clamp(-1, 1).acos().rad2deg() >= MIN_STAIN_ANGLE
     coloured = (matrix > -0.1).all(-1) & (green > 0.8 * red) & (blue < 0.9 * green)
-    enough = tissue.float().mean(1) >= FEWEST
+    enough = tissue.float().mean(1) >= MIN_TISSUE_SHARE
     return enough & apart & coloured.all(-1) & (strengths > 0).all(-1)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from morefromless import objectives
 from morefromless.arms import (
-    check_availability,
+    availability_caveats,
     condition_of,
     labelled_stores,
     planned_runs,
@@ -46,11 +46,11 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 from morefromless.training.checks import check, check_views, count_training_patches
 from morefromless.training.steps import batch_size, check_batch
 
-VERIFIED = 2**30
+MAX_HASHED_BYTES = 2**30
 """Files of a store up to this many bytes are hashed and verified before the store is used."""
 
 
@@ -69,14 +69,14 @@ class Study:
     """Whether the runs may name classes from outside the package (`Run`)."""
 
     @classmethod
-    @own_state()
+    @preserved_torch_state()
     def of(cls, config: StudyConfig, store: Store | None = None, trust: bool = True) -> "Study":
         """Resolve and check everything that can be known before training.
 
         Raises `ConfigError` or `DataError` if the options or the store cannot work.
         """
         config, store = canonical(config), store or Store.open(config.store)
-        store.verify(VERIFIED)
+        store.verify(MAX_HASHED_BYTES)
         for spec in config.tasks:
             store.select(task=build_task(spec))
         for spec in config.modalities:
@@ -87,7 +87,7 @@ class Study:
         build_probe(config.probe)
         check_references(config)
         check_batch(len(store.indices("train")), config.train.batch)
-        caveats = [*store.caveats, *check_availability(config, store)]
+        caveats = [*store.caveats, *availability_caveats(config, store)]
         runs = planned_runs(config, store)
         # Runs that differ only in their seed are checked once.
         counts = {}
@@ -123,7 +123,7 @@ class Study:
         evaluations = self.evaluations(progress=progress)
         return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
 
-    @own_state()
+    @preserved_torch_state()
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:
@@ -137,7 +137,7 @@ class Study:
 
     def _evaluate_run(self, run: RunConfig, cohort: Cohort | None) -> Iterator[Evaluation]:
         for name, frozen in load_encoders(Run(run.out, self.trust)).items():
-            if not self._is_asked(frozen.modality_spec, cohort):
+            if not self._is_evaluated(frozen.modality_spec, cohort):
                 continue
             for task in self.config.tasks:
                 yield Evaluation(
@@ -154,11 +154,11 @@ class Study:
         """Evaluate published encoders on every image modality that is evaluated."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
         images = [spec for spec in self.modalities if supports_references(spec)]
-        tested = [spec for spec in images if self._is_asked(spec, cohort)]
+        evaluated = [spec for spec in images if self._is_evaluated(spec, cohort)]
         bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
-            for frozen in reference.encoders(tested, folder):
+            for frozen in reference.encoders(evaluated, folder):
                 for task, seed in product(config.tasks, self._untrained_seeds):
                     condition = _reference(reference.title, frozen.modality_spec, task)
                     probabilities = self._probabilities(frozen, task, seed, cohort, label)
@@ -170,7 +170,7 @@ class Study:
         folder = config.runs_folder.parent / "floors"
         questions = [*product(config.tasks, self.modalities)]
         for task, spec in Bar(questions, desc="floors", unit="modality", disable=not progress):
-            if not self._is_asked(spec, cohort):
+            if not self._is_evaluated(spec, cohort):
                 continue
             modality = build_modality(spec)
             store = self.store.select(modality, task=build_task(task))
@@ -211,7 +211,7 @@ class Study:
         answer = evaluate_encoder(frozen, self.store, self.config.probe, task, seed, device, label)
         return answer.probabilities if cohort is None else cohort.evaluate(answer, device)
 
-    def _is_asked(self, spec: str, cohort: Cohort | None) -> bool:
+    def _is_evaluated(self, spec: str, cohort: Cohort | None) -> bool:
         if cohort and spec in cohort.unavailable:
             return False
         learnt = labelled_stores(self.store, spec, map(build_task, self.config.tasks))

@@ -11,25 +11,25 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-_one = threading.RLock()
+_lock = threading.RLock()
 
 
 @contextmanager
-def own_state(device: str = "cpu") -> Iterator[None]:
+def preserved_torch_state(device: str = "cpu") -> Iterator[None]:
     """Use PyTorch's default type, device and autograd mode in the block, for one thread at a time.
 
     The caller's state is restored afterwards. `device` is `cuda` if the block draws from the GPU's
     generator. Also works as a decorator.
 
     >>> before = torch.get_rng_state()
-    >>> with own_state():
+    >>> with preserved_torch_state():
     ...     seed_generators(0, torch.device("cpu"))
     >>> torch.equal(torch.get_rng_state(), before)
     True
     """
     gpus = [torch.cuda.current_device()] if device == "cuda" else []
-    elsewhere = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
-    with _one, torch.random.fork_rng(gpus), torch.inference_mode(False), elsewhere:
+    cpu_default = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with _lock, torch.random.fork_rng(gpus), torch.inference_mode(False), cpu_default:
         dtype = torch.get_default_dtype()  # shared by all threads, so read it with the lock held
         torch.set_default_dtype(torch.float32)
         try:

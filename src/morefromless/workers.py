@@ -38,7 +38,7 @@ def outcomes(
         return
     # Runs on a GPU use a separate process even one by one: an error on the device can leave the
     # process that caused it without any GPU.
-    yield from _side_by_side(configs, workers, gpus)
+    yield from _parallel_outcomes(configs, workers, gpus)
 
 
 def _try(config: RunConfig) -> str | None:
@@ -66,7 +66,7 @@ def train_run(config: RunConfig) -> None:
     from morefromless.training.train import train
 
     run = Run(config.out)
-    run.forgive()
+    run.clear_failure()
     try:
         train(config)
     except RunBusy:
@@ -83,7 +83,7 @@ class _Worker:
 
     def __init__(self, number: int, workers: int, gpus: Sequence[str]) -> None:
         # The worker reports its progress to this process's bar.
-        environment = {**os.environ, progress.MODE: progress.mode()}
+        environment = {**os.environ, progress.MODE_VARIABLE: progress.mode()}
         if workers > 1:  # of PyTorch and NumPy: all workers together use at most all cores
             environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // workers))
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -105,14 +105,14 @@ class _Worker:
             self.process.stdin.write(json.dumps(to_flat(config)) + "\n")
             self.process.stdin.flush()
         except OSError:  # the worker died earlier
-            return _death(self.process.wait())
+            return _exit_reason(self.process.wait())
         while (line := self.process.stdout.readline()).endswith("\n"):
             if not isinstance(reply := json.loads(line), list):
                 return reply  # type: ignore[no-any-return]
             if report := progress.report():
                 with suppress(OSError):  # ignore a bar that cannot be written
                     report(*reply)
-        return _death(self.process.wait())
+        return _exit_reason(self.process.wait())
 
     @property
     def alive(self) -> bool:
@@ -123,7 +123,7 @@ class _Worker:
         self.process.wait()
 
 
-def _side_by_side(
+def _parallel_outcomes(
     configs: Sequence[RunConfig], workers: int, gpus: Sequence[str]
 ) -> Generator[Outcome, None, None]:
     """Yield outcomes of `workers` processes in order of completion. If a process dies, its run
@@ -132,12 +132,12 @@ def _side_by_side(
     """
     waiting, outcomes = deque(configs), queue.Queue[Outcome]()
     started: list[_Worker] = []
-    starting = threading.Lock()
+    lock = threading.Lock()
 
     def serve(number: int) -> None:
         worker: _Worker | None = None
         while True:
-            with starting:  # start none after the generator was closed
+            with lock:  # start none after the generator was closed
                 if not waiting:
                     break
                 config = waiting.popleft()
@@ -158,13 +158,13 @@ def _side_by_side(
         for _ in configs:
             yield outcomes.get()
     finally:
-        with starting:
+        with lock:
             waiting.clear()
             for worker in started:
                 worker.kill()
 
 
-def _death(code: int) -> str:
+def _exit_reason(code: int) -> str:
     if code >= 0:
         return f"Its process exited with code {code}."
     name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")

@@ -366,6 +366,7 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
         train=Train(size=16, encoder="tests.outside.additions:Pooled", epochs=1, batch=4),
         pairing=Pairing(width=8, privileged_encoder="mlp:4"),
         machine=Machine(device="cpu"),
+        jobs=1,
     )
     results = compare(config)
     assert config.out

@@ -58,9 +58,9 @@ def test_packed_annotations_are_read_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.geojson.gz"
-    monkeypatch.setattr(documents, "LARGEST", 2**20)
+    monkeypatch.setattr(documents, "MAX_FILE_BYTES", 2**20)
     path.write_bytes(gzip.compress(b" " * 2**21))
-    with pytest.raises(UnreadablePatch, match=r"too large: a.geojson.gz holds more than"):
+    with pytest.raises(UnreadablePatch, match=r"too large: a.geojson.gz has more than"):
         read_annotations(path)
     path.write_bytes(gzip.compress(b" " * 2**10)[:-4])
     with pytest.raises(UnreadablePatch, match="damaged annotations"):

@@ -14,7 +14,7 @@ from morefromless.experiments import (
     SCALES,
     Experiment,
     Setting,
-    known,
+    experiment_names,
     published,
 )
 from morefromless.ingest import ingest
@@ -52,15 +52,15 @@ def test_published_numbers_are_the_papers(name: str) -> None:
 def test_published_numbers_are_accuracies_each_once() -> None:
     keys = [(n.experiment, n.row, n.column) for n in published()]
     assert len(keys) == len(set(keys))
-    assert {n.experiment for n in published()} <= set(known())
+    assert {n.experiment for n in published()} <= set(experiment_names())
     assert all(0 < n.value < 1 and n.place for n in published())
 
 
 def test_the_papers_tables_come_first_then_its_figures() -> None:
-    places = [n.split("-")[0].rstrip("0123456789") for n in known()]
+    places = [n.split("-")[0].rstrip("0123456789") for n in experiment_names()]
     ranks = [{"table": 0, "fig": 1}.get(place, 2) for place in places]
     assert ranks == sorted(ranks)
-    assert set(known()) == set(members(experiments, Experiment))
+    assert set(experiment_names()) == set(members(experiments, Experiment))
 
 
 class Elsewhere(Experiment):

@@ -30,7 +30,7 @@ class Laboratories(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         number = int(item.id)
-        patient = Patient.drawn(Rng(0, 0, 0))
+        patient = Patient.sample(Rng(0, 0, 0))
         image = draw("TUM", patient, Rng(0, 1, number // 2), 64).image
         if number % 2:
             image = np.rint(255 * (image / 255) ** 0.5).astype(np.uint8)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from morefromless.errors import DataError
-from morefromless.modalities._resize import fit, resized, weights
+from morefromless.modalities._resize import bilinear_matrices, interpolation_matrix, resize
 from tests.conformance import Case, cases
 
 VARIANTS = {
@@ -33,7 +33,7 @@ def double(image, *matrices):
 
 def single(image, *matrices):
     """The same with the code that training uses."""
-    return 255 * resized(torch.from_numpy(image)[None], *matrices)[0].permute(1, 2, 0).numpy()
+    return 255 * resize(torch.from_numpy(image)[None], *matrices)[0].permute(1, 2, 0).numpy()
 
 
 def rounded(image, *matrices):
@@ -55,7 +55,10 @@ def test_agrees_with_every_reference(case: Case, precision: str, compute) -> Non
     side = image.shape[0]
     for size in case.params["sizes"]:
         for variant, interpolation in VARIANTS.items():
-            chain = (weights(interpolation, side, size), *fit(size, side))
+            chain = (
+                interpolation_matrix(interpolation, side, size),
+                *bilinear_matrices(size, side),
+            )
             run = rounded if variant == "pil_uint8" else compute
             low, back = run(image, *chain[:1]), run(image, *chain)
             parts = {
@@ -83,13 +86,15 @@ def test_area_is_the_mean_over_each_square(side: int, size: int) -> None:
     # Each pixel split into `size` equal parts, then `side` parts averaged: no fractions needed.
     expected = torch.eye(side, dtype=torch.float64).repeat_interleave(size, 0)
     expected = expected.view(size, side, side).mean(1)
-    torch.testing.assert_close(weights("area", side, size), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        interpolation_matrix("area", side, size), expected, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("interpolation", ["area", "antialiased", "point"])
 @pytest.mark.parametrize(("side", "size"), [(9, 4), (150, 7), (3, 10)])
 def test_rows_sum_to_one_and_nothing_is_negative(interpolation, side: int, size: int) -> None:
-    matrix = weights(interpolation, side, size)
+    matrix = interpolation_matrix(interpolation, side, size)
     assert matrix.shape == (size, side)
     assert matrix.min() >= 0
     torch.testing.assert_close(matrix.sum(1), torch.ones(size, dtype=torch.float64))
@@ -98,7 +103,7 @@ def test_rows_sum_to_one_and_nothing_is_negative(interpolation, side: int, size:
 def test_white_stays_within_range_and_black_black() -> None:
     patches = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
     patches[1] = 255
-    seen = resized(patches, weights("area", 150, 7), *fit(7, 64))
+    seen = resize(patches, interpolation_matrix("area", 150, 7), *bilinear_matrices(7, 64))
     assert seen.min() == 0
     assert seen.max() <= 1
     torch.testing.assert_close(seen[1], torch.ones(3, 64, 64))
@@ -106,16 +111,16 @@ def test_white_stays_within_range_and_black_black() -> None:
 
 def test_float32_under_autocast_and_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     patches = torch.randint(0, 256, (5, 20, 20, 3), dtype=torch.uint8)
-    matrices = (weights("area", 20, 7), *fit(7, 16))
-    expected = resized(patches, *matrices)
+    matrices = (interpolation_matrix("area", 20, 7), *bilinear_matrices(7, 16))
+    expected = resize(patches, *matrices)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        seen = resized(patches, *matrices)
+        seen = resize(patches, *matrices)
     assert seen.dtype == torch.float32
     assert torch.equal(seen, expected)
-    monkeypatch.setattr("morefromless.modalities._resize._BLOCK", 2 * 20 * 20)
-    torch.testing.assert_close(resized(patches, *matrices), expected, rtol=0, atol=1e-6)
+    monkeypatch.setattr("morefromless.modalities._resize._BLOCK_PIXELS", 2 * 20 * 20)
+    torch.testing.assert_close(resize(patches, *matrices), expected, rtol=0, atol=1e-6)
 
 
 def test_patches_that_are_not_square_are_refused() -> None:
     with pytest.raises(DataError, match="10 x 8 pixels are not square"):
-        resized(torch.zeros(1, 8, 10, 3, dtype=torch.uint8))
+        resize(torch.zeros(1, 8, 10, 3, dtype=torch.uint8))

@@ -248,9 +248,9 @@ def test_other_files_and_floods_are_refused(
         assert not TiatoolboxDat.recognises(path)
         with pytest.raises(UnreadablePatch, match=reason):
             TiatoolboxDat().read(path, (3, 4))
-    monkeypatch.setattr(documents, "LARGEST", 2**20)
+    monkeypatch.setattr(documents, "MAX_FILE_BYTES", 2**20)
     path.write_bytes(zlib.compress(b"\x80\x04" + bytes(2**22)))
-    with pytest.raises(UnreadablePatch, match=r"too large: a.dat holds more than"):
+    with pytest.raises(UnreadablePatch, match=r"too large: a.dat has more than"):
         TiatoolboxDat().read(path, (3, 4))
     monkeypatch.setattr(_joblib, "MOST_STEPS", 1000)
     path.write_bytes(b"\x80\x04" + b"}" * 2000 + b".")

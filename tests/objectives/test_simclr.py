@@ -9,7 +9,7 @@ import torch
 from morefromless import objectives
 from morefromless.errors import ConfigError
 from morefromless.objectives import Objective
-from morefromless.objectives.simclr import SimCLR, cross_branch, unit_rows
+from morefromless.objectives.simclr import SimCLR, info_nce, unit_rows
 from morefromless.specs import build
 from tests.conformance import Case, cases
 from tests.objectives import PRECISIONS, branches, draw
@@ -27,7 +27,7 @@ def test_authors_agrees_with_tridents_code(case: Case, precision: str) -> None:
     found = {"authors.total": loss.total.item()}
     per_sample = torch.zeros(len(z[0]), dtype=z[0].dtype)
     for i, j in combinations(range(len(z)), 2):
-        there, back = cross_branch(unit_rows(z[i].detach()), unit_rows(z[j].detach()), t)
+        there, back = info_nce(unit_rows(z[i].detach()), unit_rows(z[j].detach()), t)
         per_sample += (there + back) / 2
         found[f"authors.dir_{i}_{j}_loss"] = there.mean()
         found[f"authors.dir_{j}_{i}_loss"] = back.mean()

@@ -129,7 +129,7 @@ def test_what_cannot_be_used_is_one_sentence(
     assert "trained on 32 px" in large.get_json()["remarks"][0]
     monkeypatch.setattr(app.LocalRequest, "max_content_length", 1000)
     response = client.post("/inspect", data=packed(image))
-    assert (response.status_code, response.get_json()) == (413, {"error": app.TOO_LARGE})
+    assert (response.status_code, response.get_json()) == (413, {"error": app.TOO_LARGE_MESSAGE})
 
 
 def test_other_hosts_and_addresses_are_refused(client: Client) -> None:
@@ -187,7 +187,7 @@ def test_in_a_browser(
         page.run(DROP, "no image", 1)
         page.wait(lambda: "not a png" in page.status)
         page.run(DROP, "x" * 2**20, 17)
-        page.wait(lambda: page.status == app.TOO_LARGE)
+        page.wait(lambda: page.status == app.TOO_LARGE_MESSAGE)
         assert not page.one("#result").is_displayed()
         page.one("#file").send_keys(str(patch))
         page.wait(lambda: page.status == patch.name)

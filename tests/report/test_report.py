@@ -10,7 +10,7 @@ import pytest
 
 from morefromless import cli, experiments, report
 from morefromless.errors import ConfigError
-from morefromless.experiments import known
+from morefromless.experiments import experiment_names
 from morefromless.report.content import CellFile, ExperimentFile
 from morefromless.report.parts import build_experiment_section
 from morefromless.report.report import write_overview, write_report
@@ -56,7 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def test_no_experiment_is_known_by_name() -> None:
-    names = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in known()))
+    names = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in experiment_names()))
     folder = Path(report.__file__).parent
     files = [p for p in folder.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js")]
     assert files

@@ -11,7 +11,7 @@ import pytest
 from morefromless import reproduction
 from morefromless.cli import run
 from morefromless.evaluation.results import Results, Summary
-from morefromless.experiments import known
+from morefromless.experiments import experiment_names
 from morefromless.report.content import ExperimentFile, read
 from morefromless.runs import Run
 
@@ -55,7 +55,7 @@ def cells(out: Path, name: str) -> dict[tuple[str, str], Summary]:
 
 
 def test_every_experiment_has_its_numbers_and_figures(smoke: Path) -> None:
-    assert {path.stem for path in (smoke / "experiments").glob("*.json")} == set(known())
+    assert {path.stem for path in (smoke / "experiments").glob("*.json")} == set(experiment_names())
     for name in ("table1", "table2", "table-s2", "table-s3"):
         file = experiment(smoke, name)
         assert any(cell.published and cell.study for cell in file.cells)
@@ -92,7 +92,9 @@ def test_what_is_done_is_not_done_again(smoke: Path) -> None:
     assert run(command(smoke, "table-s3")) == 0
     assert before == {p: p.stat().st_mtime_ns for p in smoke.glob("runs/*/weights.safetensors")}
     assert {key: s.accuracy for key, s in cells(smoke, "table-s3").items()} == accuracies
-    assert set(json.loads((smoke / "plan.json").read_text())["experiments"]) == set(known())
+    assert set(json.loads((smoke / "plan.json").read_text())["experiments"]) == set(
+        experiment_names()
+    )
 
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from morefromless.synthesis.blobs import Blobs, nearest
-from morefromless.synthesis.nuclei import Nuclei, stamp
+from morefromless.synthesis.nuclei import Nuclei, draw_nuclei
 from morefromless.synthesis.rng import Floats, Rng, unit
-from morefromless.synthesis.texture import FIELD
+from morefromless.synthesis.texture import FIELD_UM
 
 
 def some(count: int, seed: int = 0) -> Blobs:
     rng = np.random.default_rng(seed)
     direction = unit(rng.normal(size=count), rng.normal(size=count))
     return Blobs(
-        x=rng.uniform(-5, FIELD + 5, count),
-        y=rng.uniform(-5, FIELD + 5, count),
+        x=rng.uniform(-5, FIELD_UM + 5, count),
+        y=rng.uniform(-5, FIELD_UM + 5, count),
         long=rng.uniform(3, 9, count),
         short=rng.uniform(1, 3, count),
         direction_x=direction[0],
@@ -40,7 +40,7 @@ def nuclei(x: Floats, y: Floats, radius: float) -> Nuclei:
 def test_nearest_agrees_with_a_loop_over_pixels_and_angles(size: int) -> None:
     blobs = some(25, seed=size)
     owner, radius = nearest(blobs, size)
-    um = FIELD / size
+    um = FIELD_UM / size
     for row in range(size):
         for column in range(size):
             best = (1.0, -1)
@@ -63,7 +63,7 @@ def test_nearest_agrees_with_a_loop_over_pixels_and_angles(size: int) -> None:
 
 
 def test_a_round_nucleus_has_its_area_and_its_place() -> None:
-    stamped = stamp(Rng(0), nuclei(np.array([40.0]), np.array([70.0]), 12.0), 224)
+    stamped = draw_nuclei(Rng(0), nuclei(np.array([40.0]), np.array([70.0]), 12.0), 224)
     row, column = np.nonzero(stamped.instances)
     assert abs(len(row) * 0.25 - np.pi * 144) < 5
     assert abs(column.mean() * 0.5 + 0.25 - 40) < 0.1
@@ -74,7 +74,7 @@ def test_a_round_nucleus_has_its_area_and_its_place() -> None:
 
 def test_touching_nuclei_are_cut_half_way_and_hidden_ones_are_left_out() -> None:
     x = np.array([40.0, 300.0, 52.0])  # the second is outside the patch
-    stamped = stamp(Rng(0), nuclei(x, np.full(3, 56.0), 10.0), 224)
+    stamped = draw_nuclei(Rng(0), nuclei(x, np.full(3, 56.0), 10.0), 224)
     assert np.unique(stamped.instances).tolist() == [0, 1, 2]
     assert stamped.types.tolist() == [1, 3]
     middle = stamped.instances[112]
@@ -83,7 +83,7 @@ def test_touching_nuclei_are_cut_half_way_and_hidden_ones_are_left_out() -> None
 
 
 def test_without_nuclei_there_are_no_instances() -> None:
-    stamped = stamp(Rng(0), nuclei(np.zeros(0), np.zeros(0), 1.0), 32)
+    stamped = draw_nuclei(Rng(0), nuclei(np.zeros(0), np.zeros(0), 1.0), 32)
     assert not stamped.instances.any()
     assert not stamped.haematoxylin.any()
     assert stamped.types.shape == (0,)

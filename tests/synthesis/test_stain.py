@@ -5,7 +5,7 @@ from decimal import Decimal, getcontext
 import numpy as np
 
 from morefromless.synthesis.rng import Rng
-from morefromless.synthesis.stain import TRANSMITTED, Patient, photograph
+from morefromless.synthesis.stain import TRANSMITTED, Patient, render_rgb
 
 
 def test_the_table_is_the_exact_exponential_and_far_from_rounding_boundaries() -> None:
@@ -16,9 +16,9 @@ def test_the_table_is_the_exact_exponential_and_far_from_rounding_boundaries() -
 
 
 def test_light_follows_the_law_of_beer_and_lambert() -> None:
-    patient = Patient.drawn(Rng(0, 0, 1))
+    patient = Patient.sample(Rng(0, 0, 1))
     for h, e in ((0.0, 0.0), (1.0, 0.0), (0.0, 0.8), (0.7, 0.4), (9.0, 9.0)):
-        seen = photograph(np.full((64, 64), h), np.full((64, 64), e), patient, Rng(5))
+        seen = render_rgb(np.full((64, 64), h), np.full((64, 64), e), patient, Rng(5))
         density = (
             h * patient.haematoxylin_density * np.array(patient.haematoxylin)
             + e * patient.eosin_density * np.array(patient.eosin)
@@ -30,10 +30,10 @@ def test_light_follows_the_law_of_beer_and_lambert() -> None:
 
 
 def test_unmixing_with_the_patients_vectors_finds_the_concentrations() -> None:
-    patient = Patient.drawn(Rng(0, 0, 2))
+    patient = Patient.sample(Rng(0, 0, 2))
     rng = np.random.default_rng(0)
     h, e = rng.uniform(0, 1.2, (2, 48, 48))
-    seen = photograph(h, e, patient, Rng(1)).reshape(-1, 3)
+    seen = render_rgb(h, e, patient, Rng(1)).reshape(-1, 3)
     vectors = np.stack(
         [
             np.array(patient.haematoxylin) * patient.haematoxylin_density,
@@ -46,7 +46,7 @@ def test_unmixing_with_the_patients_vectors_finds_the_concentrations() -> None:
 
 
 def test_patients_differ_and_their_vectors_have_length_one() -> None:
-    patients = [Patient.drawn(Rng(0, 0, number)) for number in range(20)]
+    patients = [Patient.sample(Rng(0, 0, number)) for number in range(20)]
     assert len(set(patients)) == 20
     for patient in patients:
         assert abs(np.linalg.norm(patient.haematoxylin) - 1) < 1e-12

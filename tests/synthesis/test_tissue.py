@@ -16,7 +16,7 @@ DIGEST = "5bdac41df20613f05eef0f9ac027e5ce61c42a6d9442f149e9e0d3d9fb49d02c"
 
 
 def drawn(name: str, number: int = 0, size: int = 64) -> Tissue:
-    return draw(name, Patient.drawn(Rng(0, 0, number)), Rng(0, 1, number), size)
+    return draw(name, Patient.sample(Rng(0, 0, number)), Rng(0, 1, number), size)
 
 
 def test_the_bytes_are_those_of_the_day_the_source_was_made() -> None:

@@ -11,7 +11,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
-from morefromless.training.cost import resident_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import resident_bytes, step_cost, step_cost_key, step_seconds
 from morefromless.training.feed import Feed
 from tests.conftest import SERVER, changed, run_config, study_config
 
@@ -62,7 +62,7 @@ def test_what_saves_memory_is_predicted_to(kind: str, options: dict[str, object]
     plain = run_config(Path(), Path(), kind=kind, encoder="resnet18", size=64, batch=64, width=64)
     saving = changed(plain, **options)
     assert step_cost(saving).working < step_cost(plain).working * 0.9
-    assert step_kind(saving) != step_kind(plain)
+    assert step_cost_key(saving) != step_cost_key(plain)
 
 
 def test_patches_that_stay_are_the_feeds(tissue: Store) -> None:

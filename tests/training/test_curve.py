@@ -38,8 +38,8 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
     calls = []
     batches = FrozenEncoder.batches
     monkeypatch.setattr(FrozenEncoder, "batches", lambda *a: calls.append(a) or batches(*a))
-    monkeypatch.setattr(module, "MEMORY", memory)
-    monkeypatch.setattr(module, "PATCHES", 60)
+    monkeypatch.setattr(module, "MAX_CACHED_BYTES", memory)
+    monkeypatch.setattr(module, "MAX_PATCHES", 60)
     encoders = {
         name: random_encoder("test_resnet", spec, 32, 0, tmp_path)
         for name, spec in {"primary": "downsample:8", "privileged": "full"}.items()
@@ -53,7 +53,7 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
     for name, frozen in encoders.items():
         train, test = curve.rows[name]
         assert len(set(train) & set(tissue.indices("train"))) == len(train) == 60
-        assert test.tolist() == tissue.indices("test").tolist()  # fewer than PATCHES
+        assert test.tolist() == tissue.indices("test").tolist()  # fewer than MAX_PATCHES
         labels = torch.from_numpy(tissue.labels)
         probe = fit_ridge_probe(frozen.represent(tissue, train), labels[train], 9)
         right = probe.logits(frozen.represent(tissue, test)).argmax(1) == labels[test]

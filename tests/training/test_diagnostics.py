@@ -10,8 +10,8 @@ from morefromless.training.diagnostics import (
     Measure,
     check_finite,
     effective_rank,
-    reading,
     spread,
+    start_copy,
 )
 
 
@@ -28,7 +28,7 @@ def with_singular_values(values: list[float], rows: int, width: int) -> torch.Te
 
 
 def number(measure: Measure) -> float:
-    return reading({"": measure})()[""]
+    return start_copy({"": measure})()[""]
 
 
 @pytest.mark.parametrize("shape", [(12, 40), (40, 12), (12, 12)])
@@ -101,7 +101,7 @@ def test_an_overflow_of_the_sum_alone_says_so() -> None:
 
 def test_measures_are_read_as_they_were_when_reading_began() -> None:
     z = torch.eye(6)
-    read = reading({"spread": spread(z), "rank": effective_rank(z)})
+    read = start_copy({"spread": spread(z), "rank": effective_rank(z)})
     expected = {"spread": number(spread(z)), "rank": number(effective_rank(z))}
     z.zero_()
     assert read() == expected

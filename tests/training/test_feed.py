@@ -14,7 +14,7 @@ from morefromless.objectives.soft_labels import SoftLabels
 from morefromless.pairs import Pair
 from morefromless.training.classifier import _soft_label_loss
 from morefromless.training.curve import Curve
-from morefromless.training.feed import Feed, Resident, resident
+from morefromless.training.feed import Feed, Residency, choose_residency
 from morefromless.training.pretrain import pretrain
 from morefromless.training.steps import Steps
 from tests.conftest import changed
@@ -26,7 +26,7 @@ def test_images_are_the_same_wherever_patches_stay(tissue: Store) -> None:
     steps = Steps(len(train), batch=16, epochs=1, seed=0)
     device = torch.device("cpu")
     rendered, stored, streamed = (
-        Feed(tissue, train, pair, device, stays) for stays in get_args(Resident)
+        Feed(tissue, train, pair, device, residency) for residency in get_args(Residency)
     )
     assert set(rendered.resident) == {"primary", "privileged"}
     assert set(stored.resident) == {"he"}
@@ -54,7 +54,7 @@ def test_what_stays_is_what_fits(tissue: Store) -> None:
         ("cpu", inputs - 1): ("nothing", 0),
     }
     for (device, memory), answer in expected.items():
-        assert resident(tissue, pair, 100, torch.device(device), memory) == answer
+        assert choose_residency(tissue, pair, 100, torch.device(device), memory) == answer
 
 
 def test_labels_belong_to_their_images(tissue: Store) -> None:

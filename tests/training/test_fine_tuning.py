@@ -43,7 +43,7 @@ def test_it_is_supervised_training_from_the_weights_of_the_first_stage(
     )
     tuned = train(config)
     first = tuned.path / "self-supervised"
-    assert Run(first).config.arm == config.arm.start
+    assert Run(first).config.arm == config.arm.pretraining_arm
     assert Run(first).config.train.epochs == 1
     options["epochs"] = 2
     options["encoder"] = f"test_resnet:weights={first / 'weights.safetensors'}"

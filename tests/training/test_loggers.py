@@ -101,5 +101,5 @@ def test_offline_everything_lies_in_the_runs_folder(
         [stored] = folder.glob("logs/mlflow/*/*/metrics/loss")
         assert stored.read_text().split()[1:] == ["1.5", "9"]
         assert len(list(folder.glob("logs/wandb/offline-run-*/*.wandb"))) == 1
-        assert loggers.SERVER not in os.environ
+        assert loggers.MLFLOW_URI_VARIABLE not in os.environ
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}

@@ -17,7 +17,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
 from morefromless.training import loop, pretrain
-from morefromless.training.feed import Feed, Resident
+from morefromless.training.feed import Feed, Residency
 from morefromless.training.steps import Steps
 from morefromless.training.stream import SideStream
 from morefromless.training.train import train
@@ -74,7 +74,7 @@ def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
     """Train and record. Progress is quiet, because its lines would read the loss too."""
     notes = Notes(Waits())
     monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
-    with progress.shown_as("quiet"), notes.waits:
+    with progress.use_mode("quiet"), notes.waits:
         train(config)
     return notes
 
@@ -82,7 +82,7 @@ def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
 def test_only_steps_that_are_logged_wait_for_values(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
+    monkeypatch.setattr(_draws, "_SYNCHRONOUS_DEVICES", ())  # as on a GPU
     notes = noted(changed(pretraining, epochs=3, batch=10), monkeypatch)
     assert len(notes.counts) == 39
     waited = [step for step, count in enumerate(notes.counts) if count]
@@ -116,7 +116,7 @@ def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.Monkey
     side = SideStream(torch.device("cuda"))
     with side.use():
         events.append("prepare")
-    side.hand_over([Images()])  # type: ignore[list-item]
+    side.synchronize([Images()])  # type: ignore[list-item]
     assert events == [
         "side waits for main",
         "begin side",
@@ -127,11 +127,11 @@ def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.Monkey
     ]
 
 
-@pytest.mark.parametrize("stays", ["inputs", "arrays"])
-def test_patches_that_stay_are_not_moved_again(tissue: Store, stays: Resident) -> None:
+@pytest.mark.parametrize("residency", ["inputs", "arrays"])
+def test_patches_that_stay_are_not_moved_again(tissue: Store, residency: Residency) -> None:
     train = tissue.indices("train")
     pair = Pair({"primary": "full"}, "plain", 32)
-    feed = Feed(tissue, train, pair, torch.device("cpu"), stays)
+    feed = Feed(tissue, train, pair, torch.device("cpu"), residency)
     loader = feed.loader(Steps(len(train), batch=16, epochs=1, seed=0), workers=2, pin=True)
     assert loader.num_workers == 0
     assert all(set(batch) == {"position", "label"} for batch in loader)

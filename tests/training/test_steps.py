@@ -24,14 +24,14 @@ def test_what_does_not_fill_a_batch_is_left_out() -> None:
 def test_a_later_start_gives_the_rest_of_the_same_batches() -> None:
     whole = list(Steps(20, batch=4, epochs=3, seed=7))
     resumed = Steps(20, batch=4, epochs=3, seed=7)
-    resumed.start = lambda: 8  # in the middle of the second epoch
+    resumed.first_step = lambda: 8  # in the middle of the second epoch
     assert list(resumed) == whole[8:]
     assert len(resumed) == 15
 
 
 def test_positions_are_announced_four_steps_before() -> None:
     steps, announced = Steps(20, batch=4, epochs=2, seed=7), []
-    steps.announce = announced.append
+    steps.prefetch_callback = announced.append
     batches = list(steps)
     expected = [*batches[4:], *[batches[-1]] * 4]
     assert [positions.tolist() for positions in announced] == expected

@@ -98,9 +98,9 @@ def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> N
     # Without noise, which is drawn per block.
     patches, preset = tissue(20), preset(noise=0)
     expected = preset.augment(patches, seeded(0))
-    monkeypatch.setattr(_draws, "_BLOCK", 3 * 24 * 24)
+    monkeypatch.setattr(_draws, "_BLOCK_PIXELS", 3 * 24 * 24)
     torch.testing.assert_close(preset.augment(patches, seeded(0)), expected, rtol=0, atol=1e-5)
-    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
+    monkeypatch.setattr(_draws, "_SYNCHRONOUS_DEVICES", ())  # as on a GPU
     torch.testing.assert_close(preset.augment(patches, seeded(0)), expected, rtol=0, atol=1e-5)
 
 
@@ -119,7 +119,7 @@ def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> N
     ],
 )
 def test_probabilities_hold(preset, option: str, probability: float, answers, monkeypatch) -> None:
-    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", answers)
+    monkeypatch.setattr(_draws, "_SYNCHRONOUS_DEVICES", answers)
     patches = torch.rand(1, 3, 24, 24, generator=seeded(0)).expand(N, -1, -1, -1).clone()
     patches[..., 0, :2] = 1  # background, at any threshold
     patches[..., 1, :2] = 0  # a mask's background
@@ -174,7 +174,7 @@ def test_crops_lie_anywhere_up_to_both_edges() -> None:
 
 
 def test_table_s1_turns_by_any_angle_and_authors_by_up_to_half_a_turn() -> None:
-    maps = _geometry.draw(N, 0, 1, 1, seeded(0))
+    maps = _geometry.draw_maps(N, 0, 1, 1, seeded(0))
     for side in (maps[:, 0, 0] > 0, maps[:, 1, 0] > 0):  # cosine and sine
         assert is_binomial(float(side.float().mean()), 0.5)
     ramp = torch.linspace(0.2, 0.8, 16).expand(200, 3, 16, 16)

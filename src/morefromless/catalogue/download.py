@@ -10,7 +10,7 @@ from pathlib import Path
 
 from morefromless.catalogue import PublicFile, PublicSet
 from morefromless.errors import ConfigError, DataError, first_line
-from morefromless.files import check_space, explaining, sync
+from morefromless.files import check_space, raising_storage_errors, sync
 from morefromless.progress import Bar
 
 CHUNK = 2**20
@@ -40,7 +40,7 @@ def fetch(
                 raise ConfigError(
                     f"There is no file {origin}; set --local to the folder that has {file.name}."
                 )
-    with explaining(folder):
+    with raising_storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [_file(file, folder, local, mirror) for file in sheet.files]
 

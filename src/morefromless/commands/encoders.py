@@ -69,21 +69,22 @@ def predict(config: PredictConfig) -> None:
             if config.maps and isinstance(patches, SlidePatches)
         ]
     learnt = calibrated_on_training_data(frozen, probe)
-    held = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
-    asked = "patches, on which the head was trained too," if learnt else "training patches"
+    reference_note = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
+    patches_note = "patches, on which the head was trained too," if learnt else "training patches"
     if config.abstain:
         coverage, accuracy = probe.coverage_and_accuracy(config.abstain)
-        answered = (predictions["class"] != "").mean()
-        right = f", which is correct for {per_cent(accuracy)} %" if coverage else ""
+        covered = (predictions["class"] != "").mean()
+        accuracy_note = f", which is correct for {per_cent(accuracy)} %" if coverage else ""
         say(
             f"- With a probability of at least {config.abstain:g}, {per_cent(coverage)} % of the "
-            f"{held} {asked} get a class{right}; of these inputs, {per_cent(answered)} % get one."
+            f"{reference_note} {patches_note} get a class{accuracy_note}; of these inputs, "
+            f"{per_cent(covered)} % get one."
         )
-    unlike = (predictions["outlier_percentile"] >= 99).mean()
-    share = per_cent(unlike)
+    outliers = (predictions["outlier_percentile"] >= 99).mean()
+    share = per_cent(outliers)
     say(
-        f"- {share} % of the inputs are farther from the training patches than 99 % of the {held} "
-        "patches."
+        f"- {share} % of the inputs are farther from the training patches than 99 % of the "
+        f"{reference_note} patches."
     )
     for paths in maps:
         say(f"- Wrote {', '.join(map(str, paths))}.")

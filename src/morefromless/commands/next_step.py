@@ -21,7 +21,7 @@ def next_step(store: Store, cohort: bool) -> str:
     """
     path, (primary, privileged) = shell_quote(store.path), _pair(store)
     options = []
-    if (primary, privileged) != DEFAULT:
+    if (primary, privileged) != DEFAULT_PAIR:
         options = ["--primary", primary, "--privileged", privileged]
     views = f"mfl views {path} {shlex.join(options)}".rstrip()
     if cohort:
@@ -41,14 +41,14 @@ def next_step(store: Store, cohort: bool) -> str:
     return f"{views}, then mfl compare {path} {shlex.join(options)}".rstrip()
 
 
-DEFAULT = Arm.primary, Arm.privileged
+DEFAULT_PAIR = Arm.primary, Arm.privileged
 
 
 def _pair(store: Store) -> tuple[str, str]:
     """Return a primary and a privileged modality of the store; both are the same if it has only
     one."""
     try:
-        for spec in DEFAULT:
+        for spec in DEFAULT_PAIR:
             build_modality(spec).check(store)
     except MoreFromLessError:
         names = sorted(store.arrays, key=lambda name: _rank(store, name))
@@ -57,8 +57,8 @@ def _pair(store: Store) -> tuple[str, str]:
         if LOW_POWER in names:  # the sparse view of the same field
             return f"full:{LOW_POWER}", "full"
         names.sort(key=lambda name: _rank(store, name))
-        return ("full", _whole(store, names[0])) if names else DEFAULT
-    first, *others = [_whole(store, name) for name in names]
+        return ("full", _modality_spec(store, names[0])) if names else DEFAULT_PAIR
+    first, *others = [_modality_spec(store, name) for name in names]
     if others:
         return first, others[0]
     if build_modality(first).colour and store.side >= 7:
@@ -72,7 +72,7 @@ def _rank(store: Store, name: str) -> tuple[bool, bool, bool]:
     return name != "primary", array.ndim != 4, array.shape[-1] != 3 or array.dtype.itemsize > 1
 
 
-def _whole(store: Store, name: str) -> str:
+def _modality_spec(store: Store, name: str) -> str:
     """Return the modality that shows a whole array."""
     array = store.array(name)
     if name == ARRAY:

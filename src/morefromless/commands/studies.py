@@ -72,8 +72,8 @@ def train(config: RunConfig) -> None:
         students = config.arm.kind == "distillation"
         _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
-    asks_nothing = Store.open(config.store).unlabelled and not config.arm.supervised
-    labelled = " --store LABELLED" if asks_nothing else ""
+    needs_labels = Store.open(config.store).unlabelled and not config.arm.supervised
+    labelled = " --store LABELLED" if needs_labels else ""
     # With several devices, every process executes this line.
     rank_zero_only(say)(
         f"Trained; the weights are in {path}.\nNext: mfl probe {shell_quote(path)}{labelled}"
@@ -95,16 +95,21 @@ def probe(config: ProbeConfig) -> None:
     device = resolve_device(config.device)
     # Check the questions before anything is computed.
     questions = [build_question(spec) for spec in config.questions]
-    task, own = config.task or run.config.arm.task, run.record.store_hash == store.hash
-    unasked = bool(questions) and own and store.unlabelled and task == "tissue"
+    task, is_training_store = (
+        config.task or run.config.arm.task,
+        run.record.store_hash == store.hash,
+    )
+    skipped = bool(questions) and is_training_store and store.unlabelled and task == "tissue"
     # Some questions need no classes, such as the expression of genes.
     answers = []
-    if not unasked:
+    if not skipped:
         answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
-    if not own:  # the run's own store has no classes
-        asked = [answer.frozen for answer in answers]
-        said = (remarks(open_inputs([str(store.path)], frozen), frozen) for frozen in asked)
-        for remark in dict.fromkeys(chain.from_iterable(said)):
+    if not is_training_store:  # the run's own store has no classes
+        encoders = [answer.frozen for answer in answers]
+        remark_lists = (
+            remarks(open_inputs([str(store.path)], frozen), frozen) for frozen in encoders
+        )
+        for remark in dict.fromkeys(chain.from_iterable(remark_lists)):
             say(f"- {remark}")
         say(
             f"- {config.run} was trained on unlabelled patches. It is not checked whether they "
@@ -170,9 +175,9 @@ def headroom(config: HeadroomConfig) -> None:
     headroom.report(result).show()
     say()
     show_written(headroom.write(result))
-    asked = f"--primary {config.primary} --privileged {config.privileged}"
-    asked += f" --tasks {config.task}" if config.task != "tissue" else ""
-    say(f"Next: mfl compare {shell_quote(config.store)} {asked}")
+    options = f"--primary {config.primary} --privileged {config.privileged}"
+    options += f" --tasks {config.task}" if config.task != "tissue" else ""
+    say(f"Next: mfl compare {shell_quote(config.store)} {options}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

@@ -20,7 +20,7 @@ class Command:
     example: str
 
 
-STORES = {
+STORE_COMMANDS = {
     "ingest": Command(
         config.IngestConfig,
         patches.ingest,
@@ -86,7 +86,7 @@ STORES = {
     ),
 }
 
-STUDIES = {
+STUDY_COMMANDS = {
     "headroom": Command(
         config.HeadroomConfig,
         studies.headroom,
@@ -140,7 +140,7 @@ STUDIES = {
     ),
 }
 
-ENCODERS = {
+ENCODER_COMMANDS = {
     "embed": Command(
         config.EmbedConfig,
         encoders.embed,
@@ -170,7 +170,7 @@ ENCODERS = {
     ),
 }
 
-REPORTS = {
+REPORT_COMMANDS = {
     "status": Command(
         config.StatusConfig,
         studies.status,
@@ -203,10 +203,10 @@ REPORTS = {
 }
 
 GROUPS = {
-    "Patches and stores": STORES,
-    "Training and evaluation": STUDIES,
-    "Use of an encoder": ENCODERS,
-    "Reports and explanations": REPORTS,
+    "Patches and stores": STORE_COMMANDS,
+    "Training and evaluation": STUDY_COMMANDS,
+    "Use of an encoder": ENCODER_COMMANDS,
+    "Reports and explanations": REPORT_COMMANDS,
 }
 
 COMMANDS = {word: command for group in GROUPS.values() for word, command in group.items()}

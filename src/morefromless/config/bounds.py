@@ -6,32 +6,32 @@ from typing import get_args, get_type_hints
 
 from morefromless.errors import ConfigError
 
-LARGEST = 1e15
+MAX_NUMBER = 1e15
 """Larger numbers are rejected as typing errors."""
 
 
-def check_at_least(least: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` if one of these options is below `least`, or is not finite."""
-    check_between(least, math.inf, config, *names)
+def check_at_least(minimum: float, config: object, *names: str) -> None:
+    """Raise `ConfigError` if one of these options is below `minimum`, or is not finite."""
+    check_between(minimum, math.inf, config, *names)
 
 
-def check_between(least: float, most: float, config: object, *names: str) -> None:
+def check_between(minimum: float, maximum: float, config: object, *names: str) -> None:
     """Raise `ConfigError` if a value of one of these options is not in [least, most].
 
     An option may be a number, a tuple of numbers, or None, which is accepted.
     """
     for name in names:
         for value in _values(config, name):
-            if not least <= value <= min(most, LARGEST):  # also rejects NaN
-                limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
-                raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
+            if not minimum <= value <= min(maximum, MAX_NUMBER):  # also rejects NaN
+                limit = f" and at most {maximum:,.0f}" if math.isfinite(maximum) else ""
+                raise ConfigError(f"--{_option(name)} is {value}; give {minimum:g} or more{limit}.")
 
 
 def check_above_zero(config: object, *names: str) -> None:
     """Raise `ConfigError` if an option is not a finite number above zero; None is accepted."""
     for name in names:
         for value in _values(config, name):
-            if not 0 < value <= LARGEST:
+            if not 0 < value <= MAX_NUMBER:
                 raise ConfigError(f"--{_option(name)} is {value}; give a number above 0.")
 
 
@@ -49,8 +49,8 @@ def check_choice(config: object, *names: str) -> None:
     for name in names:
         value, words = getattr(config, name), get_args(hints[name])
         if value not in words:
-            known = " or ".join(words)
-            raise ConfigError(f"--{_option(name)} {value} is unknown; give {known}.")
+            choices = " or ".join(words)
+            raise ConfigError(f"--{_option(name)} {value} is unknown; give {choices}.")
 
 
 def take_paths(config: object, *names: str) -> None:

@@ -145,8 +145,8 @@ def _convert(hint: Any, value: Any, name: str, origin: str) -> Any:
         return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         words = ", ".join(map(str, _words(hint)))
-        known = f"; known: {words}" * bool(words)
-        raise ConfigError(f"{origin} has a wrong value for '{name}': {error}{known}.") from error
+        choices = f"; known: {words}" * bool(words)
+        raise ConfigError(f"{origin} has a wrong value for '{name}': {error}{choices}.") from error
 
 
 def _words(hint: Any) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import tyro
 File = Annotated[Path, "FILE"]
 """Path of a file; any other path is a folder."""
 
-WORDS: dict[Any, str] = {
+TYPE_WORDS: dict[Any, str] = {
     str: "TEXT",
     int: "NUMBER",
     float: "NUMBER",
@@ -43,7 +43,7 @@ def explain_options(kind: type) -> None:
             continue
         help = tyro.conf.arg(
             help=" ".join(sentences.get(field.name, "").split()),
-            metavar=_place(field, hint) if _positional(hint) else _word(hint),
+            metavar=_placeholder(field, hint) if _positional(hint) else _type_word(hint),
             help_behavior_hint=_default(field),
         )
         kind.__annotations__[field.name] = Annotated[hint, help]
@@ -53,7 +53,7 @@ def _positional(hint: Any) -> bool:
     return tyro.conf.Positional in getattr(hint, "__metadata__", ())
 
 
-def _place(field: Any, hint: Any) -> str:
+def _placeholder(field: Any, hint: Any) -> str:
     """Return the placeholder of a positional argument, such as STORE in `mfl compare STORE`."""
     word = next((extra for extra in hint.__metadata__ if isinstance(extra, str)), None)
     if word is not None:
@@ -63,24 +63,25 @@ def _place(field: Any, hint: Any) -> str:
     return name if field.default is dataclasses.MISSING else f"[{name}]"
 
 
-def _word(hint: Any) -> str | None:
+def _type_word(hint: Any) -> str | None:
     """Return a type in words, or None for tyro's own.
 
-    >>> _word(File | None), _word(tuple[str, ...]), _word(typing.Literal["cpu", "gpu"])
-    ('FILE', 'TEXT ...', 'cpu|gpu')
+    >>> hints = File | None, tuple[str, ...], typing.Literal["cpu", "gpu"]
+    >>> [_type_word(hint) for hint in hints]
+    ['FILE', 'TEXT ...', 'cpu|gpu']
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if hint in WORDS:
-        return WORDS[hint]
+    if hint in TYPE_WORDS:
+        return TYPE_WORDS[hint]
     if origin is Annotated:
         word = next((extra for extra in parts[1:] if isinstance(extra, str)), None)
-        return word or _word(parts[0])
+        return word or _type_word(parts[0])
     if origin in (typing.Union, types.UnionType):
-        return next(_word(part) for part in parts if part is not type(None))
+        return next(_type_word(part) for part in parts if part is not type(None))
     if origin is typing.Literal:
         return "|".join(map(str, parts))
     if origin is tuple:
-        return f"{_word(parts[0])} ..."
+        return f"{_type_word(parts[0])} ..."
     return None  # a flag
 
 

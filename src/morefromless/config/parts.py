@@ -179,7 +179,7 @@ class Arm:
         return self.kind in ("supervised", "fine-tuned") or soft or self.compares_maps
 
     @property
-    def start(self) -> "Arm | None":
+    def pretraining_arm(self) -> "Arm | None":
         """The self-supervised arm whose encoder a fine-tuned arm starts from, or None."""
         if self.kind != "fine-tuned":
             return None
@@ -197,8 +197,8 @@ class Arm:
         """Words that distinguish the arms of one modality, such as `symmetric`, `shared`."""
         if self.kind == "supervised":
             return ("supervised",)
-        if self.start:
-            return (self.kind, *self.start.words)
+        if self.pretraining_arm:
+            return (self.kind, *self.pretraining_arm.words)
         return (self.kind, self.objective if self.kind == "distillation" else self.sharing)
 
     @property

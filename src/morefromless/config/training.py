@@ -66,7 +66,7 @@ class RunConfig:
     @property
     def epochs(self) -> int:
         """Number of epochs of this run."""
-        return (self.arm.fine_tune_epochs if self.arm.start else 0) or self.train.epochs
+        return (self.arm.fine_tune_epochs if self.arm.pretraining_arm else 0) or self.train.epochs
 
     def identity(self) -> dict[str, Any]:
         """Options that determine the run's weights and differ from the defaults, by name.
@@ -76,30 +76,30 @@ class RunConfig:
         privileged modality, and only supervised runs learn from labels.
         """
         arm, pairing = self.arm, self.pairing
-        if arm.start:
-            start_identity = replace(self, arm=arm.start).identity()
+        if arm.pretraining_arm:
+            start_identity = replace(self, arm=arm.pretraining_arm).identity()
             task = {} if arm.task == DEFAULTS["task"] else {"task": arm.task}
             epochs = {} if self.epochs == self.train.epochs else {"fine_tune_epochs": self.epochs}
             return {**start_identity, **task, **epochs, "kind": " ".join(arm.words)}
         names = {"kind", "primary"}
-        used: set[str] = set()
+        pairing_names: set[str] = set()
         if arm.supervised:
             names |= {"task"}
         else:
             names |= {"objective"} if arm.kind == "distillation" else {"sharing", "objective"}
-            used = {"width", "accumulate", "same_geometry"}
+            pairing_names = {"width", "accumulate", "same_geometry"}
         if arm.kind in ("asymmetric", "symmetric", "trident"):
-            used |= {"freeze", "no_expander"}
+            pairing_names |= {"freeze", "no_expander"}
         if arm.kind in ("asymmetric", "trident"):
             names |= {"privileged"}
-            used |= {"privileged_encoder", "privileged_size", "pairs"}
+            pairing_names |= {"privileged_encoder", "privileged_size", "pairs"}
         if arm.kind == "distillation":
             names |= {"privileged", "objective"}
-            used |= {"teacher", "teacher_size"} | (set() if arm.supervised else {"pairs"})
+            pairing_names |= {"teacher", "teacher_size"} | (set() if arm.supervised else {"pairs"})
         if arm.kind == "trident":
-            used |= {"missing"}
+            pairing_names |= {"missing"}
         settings = {name: getattr(arm, name) for name in names}
-        settings |= {name: getattr(pairing, name) for name in used}
+        settings |= {name: getattr(pairing, name) for name in pairing_names}
         settings |= {**vars(self.train), "seed": self.seed}
         return {name: value for name, value in settings.items() if value != DEFAULTS[name]}
 
@@ -226,7 +226,7 @@ class StudyConfig:
         return (*self.primary, self.privileged)
 
     @property
-    def contrasted(self) -> tuple[str, ...]:
+    def compared_modalities(self) -> tuple[str, ...]:
         """The modalities on which the arms are compared."""
         return self.modalities if self.both_ways else self.primary
 

@@ -17,7 +17,7 @@ from threading import Lock
 from morefromless.data.archives import Archive
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.progress import Bar
-from morefromless.regular import LARGEST
+from morefromless.regular import MAX_FILE_BYTES
 
 SMALL, RATIO = 2**20, 200
 """Members that unpack to more than `SMALL` bytes and `RATIO` times their packed size are not
@@ -70,7 +70,7 @@ class _Zip(Archive):
         if info.flag_bits & 1:
             raise UnreadablePatch("encrypted: unpack it with its password first")
         bomb = info.file_size > SMALL and info.file_size > RATIO * info.compress_size
-        if bomb or info.file_size > LARGEST:
+        if bomb or info.file_size > MAX_FILE_BYTES:
             raise UnreadablePatch(
                 f"too large: it unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
             )
@@ -142,7 +142,7 @@ class _Tar(Archive):
 
     def _section(self, place: int) -> tuple[int, int]:
         offset, size = self._offsets[place], self._sizes[place]
-        if size > LARGEST:
+        if size > MAX_FILE_BYTES:
             raise UnreadablePatch(f"too large: {size:,} bytes")
         return offset, size
 
@@ -179,7 +179,7 @@ class _CompressedTar(_Tar):
             if place in self._passed:
                 return self._passed.pop(place)
             for between in range(self._next, place if place - self._next <= AHEAD else 0):
-                if self._sizes[between] <= LARGEST:
+                if self._sizes[between] <= MAX_FILE_BYTES:
                     self._passed[between] = self._forward(between)
             while len(self._passed) > AHEAD:
                 self._passed.popitem(last=False)

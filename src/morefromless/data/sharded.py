@@ -143,7 +143,7 @@ class ShardReader:
 
     def _fetch(self, remote: Remote, number: int) -> None:
         path, shard = self._path(number), self.index.shards[number]
-        with files.explaining(path):
+        with files.raising_storage_errors(path):
             self.folder.mkdir(exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if self._is_there(number):  # fetched by another process

@@ -16,7 +16,7 @@ import numpy as np
 from morefromless.data.channels import import_tifffile
 from morefromless.data.slides import RGB, Slide
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.regular import LARGEST
+from morefromless.regular import MAX_FILE_BYTES
 
 PLAUSIBLE = (0.02, 20.0)
 """Range of µm per pixel that a slide may state. A TIFF with the placeholder of 72 dots per inch
@@ -168,7 +168,7 @@ def _is_rgb(series: Any) -> bool:
 def _is_whole(level: Any) -> bool:
     """Whether the number of tiles or strips matches the height and width of a level."""
     page = level.keyframe
-    if page.is_tiled and math.prod(page.tile) > LARGEST:
+    if page.is_tiled and math.prod(page.tile) > MAX_FILE_BYTES:
         return False
     return bool(len(page.dataoffsets) == math.prod(page.chunked))
 

@@ -67,8 +67,8 @@ def build_encoder(spec: str, channels: int = 3) -> Encoder:
     >>> build_encoder("mlp:hidden=8", channels=40).width
     8
     """
-    given = {} if channels == 3 else {"channels": channels}
-    return build(_member(spec), sys.modules[__name__], Encoder, **given)
+    extra = {} if channels == 3 else {"channels": channels}
+    return build(_member(spec), sys.modules[__name__], Encoder, **extra)
 
 
 def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:

@@ -53,15 +53,15 @@ def read_weights(path: Path, name: str) -> Weights:
             state = torch.load(path, map_location="cpu", weights_only=True)
         for wrapper in ("state_dict", "model"):  # common wrappers in training scripts
             state = state.get(wrapper, state)
-        encoder = _of_a_run(state)
+        encoder = _run_encoder(state)
         network = {
             key.removeprefix("network."): value
             for key, value in encoder.items()
             if key.startswith("network.")
         }
-        beside = _beside(path)
-        normalisation = normalisation or _normalisation(encoder) or _normalisation(beside)
-        size = _size(metadata, beside)
+        config = _read_config(path)
+        normalisation = normalisation or _normalisation(encoder) or _normalisation(config)
+        size = _size(metadata, config)
     except Exception as error:  # the readers raise arbitrary errors
         raise ConfigError(
             f"{path} cannot be read as weights ({first_line(error)}); "
@@ -78,21 +78,21 @@ def load_weights(
     Raises `ConfigError` with the tensors that are missing in the file, are missing in the network,
     or have another shape.
     """
-    known = network.state_dict()
+    expected = network.state_dict()
     prefixes = tuple(f"{layer}." for layer in classifier)
     tensors = {
         key: value
         for key, value in weights.tensors.items()
-        if key in known or not key.startswith(prefixes)
+        if key in expected or not key.startswith(prefixes)
     }
     shapes = {
-        key: f"{key} is {_shape(value)}, not {_shape(known[key])}"
+        key: f"{key} is {_shape(value)}, not {_shape(expected[key])}"
         for key, value in tensors.items()
-        if key in known and _shape(value) != _shape(known[key])
+        if key in expected and _shape(value) != _shape(expected[key])
     }
     reasons = {
-        "the file has no": [key for key in known if key not in tensors],
-        "the encoder has no": [key for key in tensors if key not in known],
+        "the file has no": [key for key in expected if key not in tensors],
+        "the encoder has no": [key for key in tensors if key not in expected],
         "shapes differ:": list(shapes.values()),
     }
     reason = "; ".join(f"{what} {_listed(keys)}" for what, keys in reasons.items() if keys)
@@ -119,7 +119,7 @@ def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
+def _run_encoder(state: dict[str, Any]) -> dict[str, Any]:
     """The encoder of the primary branch if these are the weights of a run, else an empty dict."""
     for prefix in (
         "branches.by_key.shared.encoder.",
@@ -136,7 +136,7 @@ def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _beside(path: Path) -> Mapping[str, Any]:
+def _read_config(path: Path) -> Mapping[str, Any]:
     """The configuration in a `config.json` next to the weights, if there is one."""
     file = path.with_name("config.json")
     if not file.is_file():
@@ -146,13 +146,13 @@ def _beside(path: Path) -> Mapping[str, Any]:
     return stated
 
 
-def _size(metadata: Mapping[str, str], beside: Mapping[str, Any]) -> int | None:
+def _size(metadata: Mapping[str, str], config: Mapping[str, Any]) -> int | None:
     """Side in px of the images, from a run's metadata or a `config.json`."""
     if ENCODER_KEY in metadata:
         branches = parse_json(metadata[ENCODER_KEY], dict)["branches"]
         branch = branches.get("primary") or next(iter(branches.values()))
         return int(branch["preprocessing"]["size"])
-    return int(beside["input_size"][-1]) if "input_size" in beside else None
+    return int(config["input_size"][-1]) if "input_size" in config else None
 
 
 def _normalisation(values: Mapping[str, Any]) -> Normalisation | None:

@@ -13,7 +13,13 @@ from morefromless.encoders._weights import load_weights, read_weights
 from morefromless.errors import ConfigError, first_line, near_names
 from morefromless.specs import SCHEMES
 
-RESERVED = ("num_classes", "in_chans", "features_only", "checkpoint_path", "pretrained_cfg")
+RESERVED_ARGUMENTS = (
+    "num_classes",
+    "in_chans",
+    "features_only",
+    "checkpoint_path",
+    "pretrained_cfg",
+)
 """timm arguments that this class sets, or that would load unchecked weights."""
 
 
@@ -51,16 +57,16 @@ class Timm(Encoder):
         super().__init__()
         if pretrained and weights is not None:
             raise ConfigError(f"'{name}' has both pretrained=true and weights={weights}; give one.")
-        for key in RESERVED:
+        for key in RESERVED_ARGUMENTS:
             if key in arguments:
                 raise ConfigError(f"'{name}' does not accept {key}; remove it.")
         if not name.startswith(SCHEMES):
-            _check_known(name)
+            _check_name(name)
             if _takes_any_size(name):
                 arguments.setdefault("dynamic_img_size", True)
         self.name, self.arguments = name, arguments
         self.pretrained = pretrained or weights is not None
-        self.network = _created(name, pretrained, channels, arguments)
+        self.network = _create_network(name, pretrained, channels, arguments)
         config: dict[str, Any] = self.network.pretrained_cfg  # type: ignore[assignment]
         normalisation = config["mean"], config["std"]
         self.input_size = int(config["input_size"][-1])
@@ -83,7 +89,7 @@ class Timm(Encoder):
         self.mean: Tensor
         self.std: Tensor
         for key, given, default in zip(("mean", "std"), (mean, std), normalisation, strict=True):
-            self.register_buffer(key, _by_channel(key, given, default, channels))
+            self.register_buffer(key, _per_channel(key, given, default, channels))
         self.width = int(self.network.num_features)  # type: ignore[arg-type]
         if hasattr(self.network, "head_hidden_size"):  # wider than num_features in MobileNetV3
             self.width = int(self.network.head_hidden_size)  # type: ignore[arg-type]
@@ -109,7 +115,9 @@ class Timm(Encoder):
             super().checkpoint_gradients()
 
 
-def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, Any]) -> nn.Module:
+def _create_network(
+    name: str, pretrained: bool, channels: int, arguments: dict[str, Any]
+) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, in_chans=channels, **arguments
@@ -127,27 +135,27 @@ def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, An
     return network
 
 
-def _check_known(name: str) -> None:
+def _check_name(name: str) -> None:
     if not timm.is_model(name.partition(".")[0]):
         near = near_names(name, timm.list_models(), 3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
         raise ConfigError(f"timm has no model named '{name}'; {hint}")
 
 
-def _by_channel(
-    key: str, given: tuple[float, ...] | None, default: tuple[float, ...], channels: int
+def _per_channel(
+    key: str, override: tuple[float, ...] | None, default: tuple[float, ...], channels: int
 ) -> Tensor:
-    """(1, channels, 1, 1): `given`, as one number or one per channel; else `default`."""
-    values = torch.tensor(default if given is None else given)
-    if given is not None:
+    """(1, channels, 1, 1): `override`, as one number or one per channel; else `default`."""
+    values = torch.tensor(default if override is None else override)
+    if override is not None:
         if len(values) not in (1, channels):
             raise ConfigError(
                 f"{key} has {len(values)} numbers for {channels} channels; give one number, or one "
                 "per channel."
             )
-        numbers = torch.tensor(given, device="cpu")  # `values` may be on the meta device
+        numbers = torch.tensor(override, device="cpu")  # `values` may be on the meta device
         if not numbers.isfinite().all() or (key == "std" and not (numbers > 0).all()):
-            raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")
+            raise ConfigError(f"{key}={'/'.join(map(str, override))} cannot normalise an image.")
     if len(values) != channels:
         values = values.mean().expand(channels)
     return values.view(1, -1, 1, 1).clone()

@@ -28,7 +28,7 @@ from morefromless.identity import file_name
 from morefromless.probes import LinearProbe, label_subset
 from morefromless.probes.softmax import fit_linear_probe
 from morefromless.tasks import build_task
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 HELD_OUT_SHARE = 0.2
 """Share of the training patches, or of their groups, that is held out for calibration."""
@@ -92,7 +92,7 @@ def neighbour_distance(features: Tensor, reference: Tensor) -> Tensor:
     return torch.cat([torch.cdist(part, reference).kthvalue(k, dim=1).values for part in parts])
 
 
-@own_state()
+@preserved_torch_state()
 def calibrate(
     frozen: FrozenEncoder,
     store: Store,

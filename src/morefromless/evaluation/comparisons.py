@@ -19,7 +19,7 @@ def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Co
     return [
         comparison
         for task in config.tasks
-        for spec in config.contrasted
+        for spec in config.compared_modalities
         for objective in config.objectives
         for comparison in _pairs(_arms(conditions, task, spec, objective), task, config)
     ]

@@ -19,7 +19,7 @@ from morefromless.evaluation.results import Condition
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
 from morefromless.tasks import build_task
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Evaluation:
     """Side in px of the encoder's input, if it differs from the study's."""
 
 
-@own_state()
+@preserved_torch_state()
 def evaluate_encoder(
     frozen: FrozenEncoder,
     store: Store,

@@ -34,7 +34,7 @@ from morefromless.pairs import build_modality, channels_last
 from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
 from morefromless.tasks import normalise_task
-from morefromless.torch_state import own_state, seed_generators
+from morefromless.torch_state import preserved_torch_state, seed_generators
 
 BATCH_SIZE = 256
 """Patches per forward pass; features do not depend on it, because BatchNorm is frozen."""
@@ -285,7 +285,7 @@ def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEnco
     )
 
 
-@own_state()
+@preserved_torch_state()
 def random_encoder(
     spec: str, modality_spec: str, size: int, seed: int, folder: Path
 ) -> FrozenEncoder:

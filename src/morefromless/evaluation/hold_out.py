@@ -52,7 +52,7 @@ def write_hold_out_store(
             f"--clusters, another --share or another --seed."
         ) from error
     partial = out.with_name(f"{out.name}.partial")
-    with files.explaining(out):
+    with files.raising_storage_errors(out):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _write(store, rows, held_out, partial)

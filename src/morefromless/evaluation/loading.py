@@ -19,12 +19,12 @@ from morefromless.evaluation.metadata import (
     read_metadata,
 )
 from morefromless.probes import LinearProbe
-from morefromless.runs import Run, remedy
+from morefromless.runs import Run, missing_run_remedy
 from morefromless.specs import SCHEMES
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 
-@own_state()
+@preserved_torch_state()
 def load_encoder(
     path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
 ) -> FrozenEncoder:
@@ -56,7 +56,7 @@ def load_encoder(
     return encoders[branch]
 
 
-@own_state()
+@preserved_torch_state()
 def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """Load the frozen encoders of a finished run, by branch.
 
@@ -76,7 +76,7 @@ def _load_exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
     if not file.is_file():
         raise ConfigError(
             f"{path} contains neither a run (run.json) nor an exported encoder "
-            f"(model.safetensors); {remedy(path)}."
+            f"(model.safetensors); {missing_run_remedy(path)}."
         )
     if file.suffix != ".safetensors":
         raise ConfigError(

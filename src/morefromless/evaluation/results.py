@@ -25,7 +25,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import McNemar
-from morefromless.runs import unwritten
+from morefromless.runs import missing_results_remedy
 
 ENCODER_FIELDS = ("arm", "sharing", "objective", "modality", "partner")
 """Fields of a condition that identify its encoders, regardless of the task."""
@@ -282,7 +282,7 @@ class Results:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
                 f"{folder} contains no results ({Path(error.filename).name} is missing); "
-                f"{unwritten(folder)}."
+                f"{missing_results_remedy(folder)}."
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(

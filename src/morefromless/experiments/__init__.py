@@ -80,7 +80,7 @@ class Experiment(ABC):
         return ""
 
 
-def known() -> list[str]:
+def experiment_names() -> list[str]:
     """Names of all experiments: the paper's tables, its figures, then further questions."""
     titles = {name: kind.title for name, kind in members(sys.modules[__name__], Experiment).items()}
     places = {word: place for place, word in enumerate(("Table", "Fig."))}
@@ -118,7 +118,7 @@ def published() -> tuple[Published, ...]:
         )
 
 
-def find(results: Results, **where: str) -> Summary | None:
+def first_summary(results: Results, **where: str) -> Summary | None:
     """The first summary whose condition has these values, such as `arm="supervised"`."""
-    chosen = results.select(lambda c: all(getattr(c, k) == value for k, value in where.items()))
-    return chosen[0] if chosen else None
+    summaries = results.select(lambda c: all(getattr(c, k) == value for k, value in where.items()))
+    return summaries[0] if summaries else None

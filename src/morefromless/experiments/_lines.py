@@ -13,7 +13,7 @@ from morefromless.report.content import Picture
 from morefromless.report.density_figure import draw_lines
 from morefromless.report.style import COLOURS, COLUMN_WIDTH, MARKERS, format_axes, save
 
-NEAR = 1.25
+MIN_TICK_RATIO = 1.25
 """Ticks within this factor of each other would overlap."""
 
 
@@ -53,13 +53,17 @@ def write_lines(
             markersize=5,
             markerfacecolor="white",
         )
-    others = {x for points in papers.values() for x, _ in points}
-    far = [x for x in others if all(not 1 / NEAR < x / ours < NEAR for ours in xs)]
-    places = sorted({*xs, *far})
-    axes.set_xticks(places, [ticks.format(x) for x in places])
+    paper_xs = {x for points in papers.values() for x, _ in points}
+    paper_ticks = [
+        x
+        for x in paper_xs
+        if all(not 1 / MIN_TICK_RATIO < x / ours < MIN_TICK_RATIO for ours in xs)
+    ]
+    tick_positions = sorted({*xs, *paper_ticks})
+    axes.set_xticks(tick_positions, [ticks.format(x) for x in tick_positions])
     axes.minorticks_off()
-    if len(places) == 1:
-        axes.set_xlim(places[0] / NEAR, places[0] * NEAR)
+    if len(tick_positions) == 1:
+        axes.set_xlim(tick_positions[0] / MIN_TICK_RATIO, tick_positions[0] * MIN_TICK_RATIO)
     axes.set_xlabel(axis_title)
     axes.set_ylabel("accuracy on test patches (%)")
     format_axes(axes)

@@ -8,7 +8,7 @@ from morefromless.config import RunConfig, to_flat
 from morefromless.evaluation.results import Data
 from morefromless.report.words import join_words
 
-TRAIN, TEST = 100_000, 7_180
+TRAIN_PATCHES, TEST_PATCHES = 100_000, 7_180
 """Patches of NCT-CRC-HE-100K and of CRC-VAL-HE-7K."""
 
 
@@ -23,7 +23,7 @@ class PaperSetting:
     """Values that agree with the paper."""
 
 
-SETTINGS = (
+PAPER_SETTINGS = (
     PaperSetting("encoder", "ResNet-50", "encoder", ("resnet50", "keras-v1")),
     PaperSetting("side of its input", "224 px", "size", (224,)),
     PaperSetting("width of the expander", "8192", "width", (8192,)),
@@ -41,16 +41,19 @@ def departures(
     """Yield settings that differ from the paper's: setting, value in the paper, value here."""
     classes = len(data.classes.get("tissue", {}))
     train, test = data.patches.get("train", 0), data.patches.get("test", 0)
-    near = abs(train - TRAIN) <= TRAIN // 100 and abs(test - TEST) <= TEST // 100
-    if not (near and data.side == 224 and classes == 9):
+    same_counts = (
+        abs(train - TRAIN_PATCHES) <= TRAIN_PATCHES // 100
+        and abs(test - TEST_PATCHES) <= TEST_PATCHES // 100
+    )
+    if not (same_counts and data.side == 224 and classes == 9):
         yield (
             "patches",
-            f"NCT-CRC-HE-100K, tested on CRC-VAL-HE-7K: {TRAIN:,} and {TEST:,} of 9 tissues, "
-            "224 px",
+            f"NCT-CRC-HE-100K, tested on CRC-VAL-HE-7K: {TRAIN_PATCHES:,} and {TEST_PATCHES:,} of "
+            "9 tissues, 224 px",
             f"{data.title}: {train:,} and {test:,}, {data.side} px",
         )
     options = [to_flat(run) for run in runs]
-    for setting in SETTINGS:
+    for setting in PAPER_SETTINGS:
         values = dict.fromkeys(str(of_run[setting.option]) for of_run in options)
         if set(values) - {str(value) for value in setting.values}:
             yield setting.title, setting.paper, join_words(values)

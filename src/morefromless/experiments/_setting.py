@@ -73,7 +73,7 @@ SCALES: dict[str, Scale] = {
     ),
 }
 
-AUTHORS: dict[str, str] = {"vicreg": "vicreg:authors", "simclr": "simclr:authors"}
+AUTHORS_OBJECTIVES: dict[str, str] = {"vicreg": "vicreg:authors", "simclr": "simclr:authors"}
 """Objectives as in the authors' code."""
 
 
@@ -98,7 +98,7 @@ class Setting:
     def of(cls, config: ReproduceConfig, store: Store) -> "Setting":
         """Build the setting from options. Raises `ConfigError` if the options cannot work."""
         scale = SCALES[config.scale]
-        options = {name: getattr(config, name) for name in RECIPE}
+        options = {name: getattr(config, name) for name in RECIPE_OPTIONS}
         recipe = {**scale.recipe, **{k: v for k, v in options.items() if v is not None}}
         if config.protocol == "authors":
             recipe["views"] = "authors"
@@ -130,7 +130,7 @@ class Setting:
 
     def objective(self, name: str) -> str:
         """`vicreg` or `simclr` in the protocol's convention."""
-        return AUTHORS.get(name, name) if self.config.protocol == "authors" else name
+        return AUTHORS_OBJECTIVES.get(name, name) if self.config.protocol == "authors" else name
 
     @property
     def sparsest(self) -> str:
@@ -152,7 +152,7 @@ class Setting:
         return from_flat(StudyConfig, {**defaults, **self.recipe, **places, **options}, name)
 
 
-RECIPE = (
+RECIPE_OPTIONS = (
     "size",
     "encoder",
     "width",

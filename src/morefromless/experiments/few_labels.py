@@ -5,7 +5,7 @@ from pathlib import Path
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Setting, find
+from morefromless.experiments import Cell, Experiment, Setting, first_summary
 from morefromless.experiments._lines import write_lines
 from morefromless.report.content import Picture
 
@@ -40,7 +40,7 @@ class FewLabels(Experiment):
             for arm in ("asymmetric", "symmetric"):
                 for sharing in ("independent", "shared"):
                     where = {"arm": arm, "sharing": sharing, "modality": setting.sparsest}
-                    summary = find(results[f"{share:g}"], **where)
+                    summary = first_summary(results[f"{share:g}"], **where)
                     if summary:
                         row, column = f"{share:.0%} of labels", f"{arm}, {sharing}"
                         cells.append(Cell(row, column, summary, 100 * share))

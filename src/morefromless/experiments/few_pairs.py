@@ -5,7 +5,7 @@ from pathlib import Path
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Setting, find
+from morefromless.experiments import Cell, Experiment, Setting, first_summary
 from morefromless.experiments._lines import write_lines
 from morefromless.report.content import Picture
 
@@ -44,7 +44,7 @@ class FewPairs(Experiment):
         cells = []
         for share in SHARES:
             for arm in ("asymmetric", "trident", "symmetric"):
-                summary = find(results[f"{share:g}"], arm=arm, modality=setting.sparsest)
+                summary = first_summary(results[f"{share:g}"], arm=arm, modality=setting.sparsest)
                 if summary:
                     cells.append(Cell(f"{share:.0%} of pairs", arm, summary, 100 * share))
         return cells

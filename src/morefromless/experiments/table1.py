@@ -5,7 +5,7 @@ from pathlib import Path
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Setting, find, published
+from morefromless.experiments import Cell, Experiment, Setting, first_summary, published
 from morefromless.experiments._lines import write_lines
 from morefromless.report.content import Picture
 from morefromless.report.section import interval
@@ -19,7 +19,7 @@ ARMS = {
     "symmetric, independent": {"arm": "symmetric", "sharing": "independent"},
 }
 """The paper's columns, then additional controls."""
-WHOLE = "whole patch"
+WHOLE_PATCH = "whole patch"
 
 
 class Table1(Experiment):
@@ -47,7 +47,7 @@ class Table1(Experiment):
         table, cells = results["table1"], []
         for side in (None, *setting.sides):
             spec = setting.downsampled(side) if side else setting.whole
-            row = f"{side} x {side} px" if side else WHOLE
+            row = f"{side} x {side} px" if side else WHOLE_PATCH
             for column, where in ARMS.items():
                 condition = {**where, "modality": spec}
                 if side:
@@ -57,7 +57,7 @@ class Table1(Experiment):
                     condition["arm"] = "symmetric"  # the same inputs, independent weights
                 elif column in ("asymmetric, shared", "symmetric, independent"):
                     continue
-                summary = find(table, **condition)
+                summary = first_summary(table, **condition)
                 if summary:
                     x = float(side or min(table.data.side, table.config.train.size))
                     cells.append(Cell(row, column, summary, x))
@@ -65,7 +65,7 @@ class Table1(Experiment):
 
     def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:
         papers = [number for number in published() if number.experiment == "table1"]
-        axis = {f"{side} x {side} px": side for side in (112, 56, 28, 14, 7)} | {WHOLE: 224}
+        axis = {f"{side} x {side} px": side for side in (112, 56, 28, 14, 7)} | {WHOLE_PATCH: 224}
         lines = {
             column: [(axis[n.row], n.value) for n in papers if n.column == column]
             for column in list(ARMS)[:3]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Setting, find
+from morefromless.experiments import Cell, Experiment, Setting, first_summary
 from morefromless.identity import file_name
 
 ARMS = {
@@ -57,5 +57,5 @@ class TableS2(Experiment):
             )
             for name, spec in setting.encoders.items()
             for column, where in columns.items()
-            if (summary := find(results[name], **where))
+            if (summary := first_summary(results[name], **where))
         ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Setting, find
+from morefromless.experiments import Cell, Experiment, Setting, first_summary
 
 
 class TableS3(Experiment):
@@ -42,5 +42,5 @@ class TableS3(Experiment):
             for objective in ("simclr", "vicreg")
             for sharing in ("shared", "independent")
             for column, where in columns.items()
-            if (summary := find(results[objective], **where, sharing=sharing))
+            if (summary := first_summary(results[objective], **where, sharing=sharing))
         ]

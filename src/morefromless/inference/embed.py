@@ -21,7 +21,7 @@ from morefromless.evaluation.frozen import BATCH_SIZE, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
 from morefromless.ingest.listing import files_fingerprint
 from morefromless.progress import Bar
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 PATCHES_PER_PART = 8 * BATCH_SIZE
 """Patches per saved part; an interrupted embedding resumes after the last saved part."""
@@ -45,7 +45,7 @@ class Embedding:
         return f"Embedding({patches} patches x {width} features)"
 
 
-@own_state()
+@preserved_torch_state()
 def embed(
     frozen: FrozenEncoder,
     inputs: Sequence[Patches],

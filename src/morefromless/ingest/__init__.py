@@ -172,7 +172,7 @@ def _claimed(work: Path) -> Iterator[None]:
             raise DataError(
                 f"Another process is writing to {work}; wait for it, or choose another destination."
             )
-        with files.explaining(work):
+        with files.raising_storage_errors(work):
             (work / "shards").mkdir(exist_ok=True)
             for partial in work.rglob(".*.partial"):
                 partial.unlink()
@@ -211,7 +211,7 @@ def _build(
             selection.caveats = [*source.remarks(), *selection.caveats]
             files.write_json(work / "provenance.json", provenance)
             assemble(work / "store", rows, selection, datasheet, provenance)
-        with files.explaining(config.store):
+        with files.raising_storage_errors(config.store):
             if (work / "slides").is_dir():
                 _remove(work / "store" / "slides")  # left by an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")

@@ -41,7 +41,7 @@ def assemble(
     accepted = selection.table.loc[order].reset_index(drop=True)
     placed = accepted["x"].notna().any()
     table = accepted[[*COLUMNS, *(PLACE if placed else ())]]
-    with files.explaining(folder):
+    with files.raising_storage_errors(folder):
         small = rows.finish(order)
         table.to_parquet(folder / "patches.parquet", index=False)
         if selection.absent:

@@ -50,7 +50,7 @@ class Rows:
 
     def write(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the arrays of one item."""
-        with files.explaining(self.folder):
+        with files.raising_storage_errors(self.folder):
             for file, array in self._by_file(arrays):
                 file.write(index, array)
 
@@ -62,13 +62,13 @@ class Rows:
 
     def flush(self) -> None:
         """Write the buffered items."""
-        with files.explaining(self.folder):
+        with files.raising_storage_errors(self.folder):
             for file in self._every:
                 file.flush()
 
     def sync(self) -> None:
         """Sync written data to disk."""
-        with files.explaining(self.folder):
+        with files.raising_storage_errors(self.folder):
             for file in self._every:
                 file.sync()
 

@@ -15,7 +15,7 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.modalities.macenko import reference_stains
 from morefromless.sources import Datasheet, Item, Source
-from morefromless.stain import Stains, estimate, normalised, unchanged
+from morefromless.stain import Stains, estimate, normalise_stains, unchanged
 
 SAMPLE = 64
 """Maximum number of patches from which the stains of a group are estimated."""
@@ -72,7 +72,7 @@ class StainNormalised(Wrapper):
         for name in (name for name in self.arrays if name in arrays):
             _check(name, arrays[name])
             image = torch.from_numpy(np.array(arrays[name]))[None]
-            changed = normalised(image, stains, self.reference)[0]
+            changed = normalise_stains(image, stains, self.reference)[0]
             arrays[name] = changed.round().to(torch.uint8).numpy()
         return arrays
 

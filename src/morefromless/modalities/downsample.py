@@ -8,7 +8,13 @@ from torch import Tensor
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
-from morefromless.modalities._resize import Interpolation, fit, resized, square_side, weights
+from morefromless.modalities._resize import (
+    Interpolation,
+    bilinear_matrices,
+    interpolation_matrix,
+    resize,
+    square_side,
+)
 
 
 @dataclass(frozen=True)
@@ -49,20 +55,22 @@ class Downsample(Modality):
     def check(self, store: Store) -> None:
         """Raise `ConfigError` if the stored patches have fewer pixels."""
         super().check(store)
-        self._fits(store.array(self.array).shape[1])
+        self._check_side(store.array(self.array).shape[1])
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device.
 
         Raises `ConfigError` if the stored side H is smaller than this modality's size.
         """
-        return resized(patches, *self.matrices(square_side(patches), size))
+        return resize(patches, *self.matrices(square_side(patches), size))
 
     def matrices(self, side: int, size: int) -> tuple[Tensor, ...]:
-        self._fits(side)
-        return weights(self.interpolation, side, self.size), *fit(self.size, size)
+        self._check_side(side)
+        return interpolation_matrix(self.interpolation, side, self.size), *bilinear_matrices(
+            self.size, size
+        )
 
-    def _fits(self, side: int) -> None:
+    def _check_side(self, side: int) -> None:
         if self.size > side:
             raise ConfigError(
                 f"downsample:{self.size} is larger than the patches of {side} pixels; use "

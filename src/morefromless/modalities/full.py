@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from morefromless.modalities import Modality
-from morefromless.modalities._resize import fit, resized, square_side
+from morefromless.modalities._resize import bilinear_matrices, resize, square_side
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Full(Modality):
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
-        return resized(patches, *self.matrices(square_side(patches), size))
+        return resize(patches, *self.matrices(square_side(patches), size))
 
     def matrices(self, side: int, size: int) -> tuple[Tensor, ...]:
-        return fit(side, size)
+        return bilinear_matrices(side, size)

@@ -8,9 +8,9 @@ from torch import Tensor
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
-from morefromless.modalities._resize import fit, resized, square_side
+from morefromless.modalities._resize import bilinear_matrices, resize, square_side
 
-NAMED = {
+CHANNEL_COLOURS = {
     "blue": (0.25, 0.35, 1.0),
     "green": (0.0, 0.8, 0.2),
     "red": (1.0, 0.15, 0.1),
@@ -78,15 +78,15 @@ class Image(Modality):
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, C) uint8 or uint16 -> (B, C, size, size) float32 in [0, 1]."""
         low, high = torch.tensor(self._range, dtype=torch.float32).to(patches.device)
-        # Scaled to 255, because `resized` divides by it. Clipped first, like a saturated sensor.
+        # Scaled to 255, because `resize` divides by it. Clipped first, like a saturated sensor.
         scaled = ((patches.float() - low) * (255 / (high - low))).clamp(0, 255)
-        return resized(scaled, *fit(square_side(patches), size))
+        return resize(scaled, *bilinear_matrices(square_side(patches), size))
 
     def to_rgb(self, rendered: Tensor) -> Tensor:
         """One channel as grey; of several channels, the sum of the first six in their colours."""
         if self.channels == 1:
             return rendered.expand(-1, 3, -1, -1)
-        colours = torch.tensor(list(NAMED.values())[: self.channels]).to(rendered)
+        colours = torch.tensor(list(CHANNEL_COLOURS.values())[: self.channels]).to(rendered)
         shown = rendered[:, : len(colours)]
         return torch.einsum("bkhw,kc->bchw", shown, colours).clamp(0, 1)
 
@@ -95,7 +95,7 @@ class Image(Modality):
         names = store.channels(self.array)
         if self.channels == 1:
             return f"{self.array}: {names[0]}, grey."
-        shown = [f"{colour} {name}" for colour, name in zip(NAMED, names, strict=False)]
+        shown = [f"{colour} {name}" for colour, name in zip(CHANNEL_COLOURS, names, strict=False)]
         more = f" ({self.channels - len(shown)} more not shown)" * (self.channels > len(shown))
         return f"{self.array}: {', '.join(shown)}{more}."
 

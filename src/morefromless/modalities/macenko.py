@@ -11,8 +11,8 @@ from torch import Tensor
 from morefromless.data.images import read_rgb
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.modalities import Modality
-from morefromless.modalities._resize import fit, resized, square_side
-from morefromless.stain import Convention, Stains, estimate, normalised, unchanged
+from morefromless.modalities._resize import bilinear_matrices, resize, square_side
+from morefromless.stain import Convention, Stains, estimate, normalise_stains, unchanged
 
 REFERENCE = (0.5626, 0.7201, 0.4062, 0.2159, 0.8012, 0.5581, 1.9705, 1.0308)
 """The standard reference: R, G, B of hematoxylin and of eosin, and their strengths."""
@@ -46,8 +46,8 @@ class Macenko(Modality):
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
         stains = estimate(patches, self.convention)
-        changed = normalised(patches, stains, self._stains, self.convention)
-        return resized(changed, *fit(square_side(patches), size))
+        changed = normalise_stains(patches, stains, self._stains, self.convention)
+        return resize(changed, *bilinear_matrices(square_side(patches), size))
 
     def unchanged(self, patches: Tensor) -> Tensor:
         """(B,) bool: which of (B, H, H, 3) patches are unchanged."""

@@ -10,7 +10,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 
-TOP = 3
+LEGEND_VALUES = 3
 """Number of values per class in a legend."""
 
 
@@ -86,14 +86,14 @@ class Vector(Modality):
 
     def names(self, store: Store) -> tuple[str, ...]:
         """Names of the values from the source, or else their numbers from 1."""
-        known = store.meta.arrays[self.array].channels
-        return known or tuple(str(number + 1) for number in range(self.length))
+        channel_names = store.meta.arrays[self.array].channels
+        return channel_names or tuple(str(number + 1) for number in range(self.length))
 
     def legend(self, store: Store) -> str:
         """The names of the most characteristic values of each class, if names are known."""
         names = store.meta.arrays[self.array].channels
         parts = [
-            f"{label} {', '.join(names[place] for place in places[:TOP])}"
+            f"{label} {', '.join(names[place] for place in places[:LEGEND_VALUES])}"
             for label, places in (self.markers(store) if names else {}).items()
         ]
         if not parts:

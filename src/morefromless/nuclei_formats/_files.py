@@ -10,7 +10,7 @@ import numpy.typing as npt
 from morefromless.data.arrays import DAMAGED, open_npy, read_header
 from morefromless.data.labels import whole_number
 from morefromless.data.schemes import RawType
-from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
+from morefromless.documents import GZIP_MAGIC, RepeatedKey, decompress, parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import open_regular, read_regular
 
@@ -20,7 +20,7 @@ def head(path: Path, count: int = 2**14) -> str:
     try:
         with open_regular(path) as file:
             data = file.read(count)
-        if data.startswith(GZIP):
+        if data.startswith(GZIP_MAGIC):
             data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, count)
         return data.decode("utf-8-sig", "replace")
     except (UnreadablePatch, OSError, zlib.error):

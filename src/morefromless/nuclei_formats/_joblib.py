@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
-from morefromless.documents import GZIP, ZLIB, decompress
+from morefromless.documents import GZIP_MAGIC, ZLIB_MAGIC, decompress
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats._files import plain
 from morefromless.regular import read_regular
@@ -25,7 +25,7 @@ from morefromless.regular import read_regular
 MOST_STEPS = 2**24
 """Most opcodes of a file, to limit memory; a nucleus takes about a hundred."""
 
-SIGNATURES = (b"\x80", GZIP, ZLIB)
+SIGNATURES = (b"\x80", GZIP_MAGIC, ZLIB_MAGIC)
 """First bytes of plain and of compressed files."""
 
 STEPS = (

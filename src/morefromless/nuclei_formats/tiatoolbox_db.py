@@ -19,7 +19,7 @@ from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
-from morefromless.regular import LARGEST, open_regular, too_large
+from morefromless.regular import MAX_FILE_BYTES, open_regular, too_large
 
 POLYGON, MULTIPOLYGON = 3, 6
 """Type codes of well-known binary (WKB) for 2D coordinates."""
@@ -85,7 +85,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     (size,) = store.execute(
         "SELECT total(ifnull(length(geometry), 0) + ifnull(length(properties), 0)) FROM annotations"
     ).fetchone()
-    if size > LARGEST:
+    if size > MAX_FILE_BYTES:
         raise UnreadablePatch(
             f"too large: {path.name} contains {size / 2**20:,.0f} MiB; write one store per image"
         )
@@ -116,7 +116,7 @@ def _decompress_geometries(blobs: list[Any], compression: str | None, path: Path
                     f"unreadable: the geometry of nucleus {number} is truncated or too large"
                 )
         total += len(blob)
-        if total > LARGEST:
+        if total > MAX_FILE_BYTES:
             raise too_large(path)
         _check_areas(blob, number)
         geometries.append(blob)

@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_branch(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def info_nce(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Loss per patch in both directions: (N, D), (N, D) with rows of norm 1 -> (N,), (N,)."""
     logits = first @ second.T / temperature
-    partner = torch.arange(len(first), device=first.device)
-    there = F.cross_entropy(logits, partner, reduction="none")
-    back = F.cross_entropy(logits.T, partner, reduction="none")
-    return there, back
+    positives = torch.arange(len(first), device=first.device)
+    first_to_second = F.cross_entropy(logits, positives, reduction="none")
+    second_to_first = F.cross_entropy(logits.T, positives, reduction="none")
+    return first_to_second, second_to_first
 
 
 def unit_rows(embedding: Tensor) -> Tensor:

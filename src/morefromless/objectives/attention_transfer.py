@@ -52,9 +52,9 @@ class AttentionTransfer(Objective):
         resized to the student's.
         """
         losses = []
-        for maps, others in zip(reversed(student), reversed(teacher), strict=False):
-            height, width = maps.shape[-2:]
-            losses.append(self([attention(m, height, width) for m in (maps, others)]))
+        for student_maps, teacher_maps in zip(reversed(student), reversed(teacher), strict=False):
+            height, width = student_maps.shape[-2:]
+            losses.append(self([attention(m, height, width) for m in (student_maps, teacher_maps)]))
         distances = [loss.terms["distance"] for loss in losses]
         total = torch.stack([loss.total for loss in losses]).sum()
         return Loss(total, {"distance": torch.stack(distances).mean()})

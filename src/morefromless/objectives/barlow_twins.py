@@ -75,8 +75,8 @@ def correlations(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     diagonal = (first * second).mean(dim=0)
     on = (1 - diagonal).square().sum()
     if rows < width:
-        whole = ((first @ first.T) * (second @ second.T)).sum() / rows**2
-        return on, whole - diagonal.square().sum()
+        squares = ((first @ first.T) * (second @ second.T)).sum() / rows**2
+        return on, squares - diagonal.square().sum()
     matrix = first.T @ second / rows
-    itself = torch.eye(width, dtype=torch.bool, device=matrix.device)
-    return on, matrix.masked_fill(itself, 0).square().sum()
+    diagonal_mask = torch.eye(width, dtype=torch.bool, device=matrix.device)
+    return on, matrix.masked_fill(diagonal_mask, 0).square().sum()

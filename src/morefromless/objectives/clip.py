@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
 from morefromless.objectives import Loss, Objective
-from morefromless.objectives._cosine import cross_branch, unit_rows
+from morefromless.objectives._cosine import info_nce, unit_rows
 
-LARGEST_SCALE = 100.0
+MAX_SCALE = 100.0
 """Maximum factor of the cosines, as published; it keeps training stable."""
 
 
@@ -35,21 +35,21 @@ class Clip(Objective):
 
     def __init__(self, temperature: float = 0.07, learned: bool = True) -> None:
         super().__init__()
-        if not (math.isfinite(temperature) and temperature * LARGEST_SCALE >= 1 - 1e-9):
+        if not (math.isfinite(temperature) and temperature * MAX_SCALE >= 1 - 1e-9):
             raise ConfigError(
-                f"CLIP needs temperature to be {1 / LARGEST_SCALE:g} or more, not {temperature}."
+                f"CLIP needs temperature to be {1 / MAX_SCALE:g} or more, not {temperature}."
             )
         log_scale = torch.tensor(-math.log(temperature), dtype=torch.float64)
         self.log_scale = nn.Parameter(log_scale.float(), requires_grad=learned)
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         with torch.no_grad():  # not in the graph: beyond the maximum, a clamp has no gradient
-            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+            self.log_scale.clamp_(max=math.log(MAX_SCALE))
         scale = self.log_scale.to(embeddings[0].dtype).exp()
         directions = [unit_rows(branch) for branch in embeddings]
         terms = {}
         for i, j in combinations(range(len(directions)), 2):
-            there, back = cross_branch(directions[i] * scale, directions[j], 1)
-            terms[f"contrastive_{i}_{j}"] = (there + back).mean() / 2
+            first_to_second, second_to_first = info_nce(directions[i] * scale, directions[j], 1)
+            terms[f"contrastive_{i}_{j}"] = (first_to_second + second_to_first).mean() / 2
         total = torch.stack(list(terms.values())).mean()
         return Loss(total, {**terms, "temperature": 1 / scale.detach()})

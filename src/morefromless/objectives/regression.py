@@ -34,16 +34,16 @@ class Regression(Objective):
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         *students, teacher = embeddings
-        measure = squared if self.distance == "mse" else angular
+        measure = mean_squared_error if self.distance == "mse" else cosine_distance
         distance = torch.stack([measure(student, teacher) for student in students]).mean()
         return Loss(distance, {"distance": distance})
 
 
-def squared(student: Tensor, teacher: Tensor) -> Tensor:
+def mean_squared_error(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference: (N, D), (N, D) -> scalar."""
     return (student - teacher).square().mean()
 
 
-def angular(student: Tensor, teacher: Tensor) -> Tensor:
+def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over patches of 1 - cosine: (N, D), (N, D) -> scalar."""
     return 1 - (unit_rows(student) * unit_rows(teacher)).sum(dim=1).mean()

@@ -90,16 +90,17 @@ def _mean_difference(
 ) -> Tensor:
     """Mean Huber loss between a relation of students and of the teacher, over distinct rows."""
     assert callable(relation)
-    expected = relation(teacher)
+    teacher_relation = relation(teacher)
     count = math.prod(len(teacher) - place for place in range(order))
-    different = torch.ones_like(expected)
+    distinct = torch.ones_like(teacher_relation)
     rows = torch.arange(len(teacher), device=teacher.device)
     if order == 2:
-        different[rows, rows] = 0
+        distinct[rows, rows] = 0
     else:
-        different[rows, rows, :] = different[rows, :, rows] = different[:, rows, rows] = 0
+        distinct[rows, rows, :] = distinct[rows, :, rows] = distinct[:, rows, rows] = 0
     losses = [
-        (F.huber_loss(relation(student), expected, reduction="none") * different).sum() / count
+        (F.huber_loss(relation(student), teacher_relation, reduction="none") * distinct).sum()
+        / count
         for student in students
     ]
     return torch.stack(losses).mean()

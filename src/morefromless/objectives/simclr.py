@@ -10,7 +10,7 @@ from torch import Tensor
 
 from morefromless.errors import ConfigError
 from morefromless.objectives import Loss, Objective
-from morefromless.objectives._cosine import cross_branch, unit_rows
+from morefromless.objectives._cosine import info_nce, unit_rows
 
 
 class SimCLR(Objective):
@@ -65,15 +65,15 @@ class SimCLR(Objective):
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:
         if self.convention == "nt-xent":
             return nt_xent(first, second, self.temperature).mean()
-        there, back = cross_branch(first, second, self.temperature)
-        return (there + back).mean() / 2
+        first_to_second, second_to_first = info_nce(first, second, self.temperature)
+        return (first_to_second + second_to_first).mean() / 2
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Loss per anchor, first branch first: (N, D), (N, D) with rows of norm 1 -> (2N,)."""
     rows = len(first)
     both = torch.cat([first, second])
-    itself = torch.eye(2 * rows, dtype=torch.bool, device=both.device)
-    logits = (both @ both.T / temperature).masked_fill(itself, -torch.inf)
-    partner = torch.arange(2 * rows, device=both.device).roll(rows)
-    return F.cross_entropy(logits, partner, reduction="none")
+    diagonal_mask = torch.eye(2 * rows, dtype=torch.bool, device=both.device)
+    logits = (both @ both.T / temperature).masked_fill(diagonal_mask, -torch.inf)
+    positives = torch.arange(2 * rows, device=both.device).roll(rows)
+    return F.cross_entropy(logits, positives, reduction="none")

@@ -54,10 +54,10 @@ class Vse(Objective):
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:
         cosines = first @ second.T
         matching = cosines.diagonal()
-        itself = torch.eye(len(matching), dtype=torch.bool, device=matching.device)
+        diagonal_mask = torch.eye(len(matching), dtype=torch.bool, device=matching.device)
         costs = [
-            torch.relu(self.margin - matching[:, None] + cosines).masked_fill(itself, 0),
-            torch.relu(self.margin - matching[None, :] + cosines).masked_fill(itself, 0).T,
+            torch.relu(self.margin - matching[:, None] + cosines).masked_fill(diagonal_mask, 0),
+            torch.relu(self.margin - matching[None, :] + cosines).masked_fill(diagonal_mask, 0).T,
         ]
         if self.negatives == "hardest":
             return torch.stack([cost.max(dim=1).values.sum() for cost in costs]).sum()

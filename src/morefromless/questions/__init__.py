@@ -15,7 +15,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.runs import Run
 from morefromless.specs import Member, build
-from morefromless.torch_state import own_state
+from morefromless.torch_state import preserved_torch_state
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def build_question(spec: str) -> Question:
     return build(spec, sys.modules[__name__], Question)
 
 
-@own_state()
+@preserved_torch_state()
 def evaluate_questions(
     run: Run,
     store: Store,

@@ -12,7 +12,7 @@ from morefromless.report.terminal import say, show_table
 from morefromless.runner import needed_bytes
 from morefromless.runs import Run
 from morefromless.training.checks import count_steps, count_training_patches
-from morefromless.training.cost import resident_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import resident_bytes, step_cost, step_cost_key, step_seconds
 
 
 def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
@@ -39,13 +39,13 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     )
     if not (planning.plan and remaining):
         return
-    kinds = {step_kind(run): run for run in remaining}
+    kinds = {step_cost_key(run): run for run in remaining}
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
     patches = {run.out: count_training_patches(run, store) for run in remaining}
     resident = {run.out: resident_bytes(run, store, patches[run.out]) for run in remaining}
-    largest = max(remaining, key=lambda run: costs[step_kind(run)].memory + resident[run.out])
-    cost, images = costs[step_kind(largest)], resident[largest.out]
+    largest = max(remaining, key=lambda run: costs[step_cost_key(run)].memory + resident[run.out])
+    cost, images = costs[step_cost_key(largest)], resident[largest.out]
     say(
         f"A run needs up to {(cost.memory + images) / 1e9:,.2f} GB of memory in addition to "
         f"PyTorch's own ({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "
@@ -54,12 +54,12 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
         "and --precision bf16 lower it."
     )
     if planning.time:
-        smallest = min(remaining, key=lambda run: costs[step_kind(run)].operations)
+        smallest = min(remaining, key=lambda run: costs[step_cost_key(run)].operations)
         device = resolve_device(smallest.machine.device)
         seconds = step_seconds(smallest, device)
-        rate = seconds / costs[step_kind(smallest)].operations
+        rate = seconds / costs[step_cost_key(smallest)].operations
         total = sum(
-            rate * costs[step_kind(run)].operations * count_steps(run, patches[run.out])
+            rate * costs[step_cost_key(run)].operations * count_steps(run, patches[run.out])
             for run in remaining
         )
         say(

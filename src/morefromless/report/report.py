@@ -29,7 +29,7 @@ from morefromless.report.words import (
     points,
     typeset,
 )
-from morefromless.runs import unwritten
+from morefromless.runs import missing_results_remedy
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def write_report(folder: Path) -> list[Path]:
     else:
         raise ConfigError(
             f"{folder} holds no results (plan.json, results.json){content_clause(folder)}; "
-            f"{unwritten(folder, 'mfl reproduce or mfl compare')}."
+            f"{missing_results_remedy(folder, 'mfl reproduce or mfl compare')}."
         )
     return write_page(folder, page, "report")
 

@@ -11,7 +11,7 @@ from morefromless.errors import ConfigError
 from morefromless.report.content import PlanFile, read
 from morefromless.report.folders import content_clause
 from morefromless.report.terminal import say, shell_quote, show_table
-from morefromless.runner import PLANNED, planned, status
+from morefromless.runner import PLANNED_FILE, planned_folders, status
 from morefromless.runs import Run, State
 
 STATES: tuple[State, ...] = get_args(State)
@@ -56,15 +56,15 @@ def _say_next(out: Path) -> None:
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
     """The planned and the started runs of each experiment and of each study below a folder."""
-    out = Path(os.path.normpath(out.absolute()))  # the same form as the paths of `planned`
+    out = Path(os.path.normpath(out.absolute()))  # the same form as the paths of `planned_folders`
     experiments: dict[str, list[Path]] = {}
     studies: dict[Path, list[Path]] = {}
     for file in sorted(out.glob("**/plan.json")):
         for name, runs in read(file, PlanFile).experiments.items():
             where = (file.parent.relative_to(out) / name).as_posix()
             experiments[where] = [file.parent / "runs" / run for run in runs]
-    for file in sorted(out.glob(f"**/{PLANNED}")):
-        studies[file.parent] = planned(file.parent)
+    for file in sorted(out.glob(f"**/{PLANNED_FILE}")):
+        studies[file.parent] = planned_folders(file.parent)
     known = {path for paths in chain(experiments.values(), studies.values()) for path in paths}
     patterns = ("run.json", "*/run.json", "**/runs/*/run.json")
     for record in sorted({file for pattern in patterns for file in out.glob(pattern)}):

@@ -156,7 +156,9 @@ def _grid(title: str, summaries: Sequence[Summary], columns: Sequence[str]) -> S
 
 def _contrasts(results: Results) -> Section:
     config = results.config
-    several = len(config.tasks) > 1 or len(config.objectives) > 1 or len(config.contrasted) > 1
+    several = (
+        len(config.tasks) > 1 or len(config.objectives) > 1 or len(config.compared_modalities) > 1
+    )
     lines = []
     for contrast in results.contrasts:
         a = contrast.a

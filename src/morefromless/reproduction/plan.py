@@ -7,13 +7,13 @@ from morefromless import experiments
 from morefromless.config import ReproduceConfig, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.experiments import Experiment, Setting, known
+from morefromless.experiments import Experiment, Setting, experiment_names
 from morefromless.ingest import ingest
 from morefromless.runner import unique
 from morefromless.specs import build
 from morefromless.study import Study
 
-SMOKE = "synthetic:patches=270,patients=18,size=32"
+SMOKE_SOURCE = "synthetic:patches=270,patients=18,size=32"
 """Synthetic source of the scale smoke, with nuclei."""
 
 
@@ -57,11 +57,11 @@ class Plan:
         skipped: dict[str, str] = {}
         for name in _names(config):
             experiment = build(name, experiments, Experiment)
-            lacks = _lacks(experiment, setting)
-            if lacks and "all" in config.experiments:
-                skipped[name] = lacks
-            elif lacks:
-                raise DataError(f"{name} cannot be run on {store.path}: {lacks}")
+            unmet_need = _unmet_need(experiment, setting)
+            if unmet_need and "all" in config.experiments:
+                skipped[name] = unmet_need
+            elif unmet_need:
+                raise DataError(f"{name} cannot be run on {store.path}: {unmet_need}")
             else:
                 studies = {s: Study.of(c, store) for s, c in experiment.studies(setting).items()}
                 entries.append(PlannedExperiment(name, experiment, studies))
@@ -80,8 +80,10 @@ class Plan:
 
 def _names(config: ReproduceConfig) -> Iterator[str]:
     if not config.experiments:
-        raise ConfigError(f"Give an experiment ({', '.join(known())}), or all.")
-    yield from known() if "all" in config.experiments else dict.fromkeys(config.experiments)
+        raise ConfigError(f"Give an experiment ({', '.join(experiment_names())}), or all.")
+    yield from (
+        experiment_names() if "all" in config.experiments else dict.fromkeys(config.experiments)
+    )
 
 
 def _store(config: ReproduceConfig) -> Store:
@@ -91,10 +93,10 @@ def _store(config: ReproduceConfig) -> Store:
         raise ConfigError(
             f"--scale {config.scale} needs patches; give --store STORE, made with mfl ingest."
         )
-    return ingest(SMOKE, config.out / "store", progress=False).store
+    return ingest(SMOKE_SOURCE, config.out / "store", progress=False).store
 
 
-def _lacks(experiment: Experiment, setting: Setting) -> str | None:
+def _unmet_need(experiment: Experiment, setting: Setting) -> str | None:
     if "tissue" in experiment.needs and "tissue" not in setting.tasks:
         return "its patches have fewer than two classes; ingest it with tissue classes."
     if "nuclei" in experiment.needs and setting.masks is None:

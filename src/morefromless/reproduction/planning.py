@@ -14,12 +14,12 @@ def show_plan(plan: Plan) -> None:
     config, setting = plan.config, plan.setting
     say(f"{config.scale}: {SCALES[config.scale].about}")
     rows = []
-    claimed: set[Path] = set()
+    counted_paths: set[Path] = set()
     for entry in plan.experiments:
         paths = {run.out for run in entry.runs}
         done = sum(Run(run.out).done for run in entry.runs)
-        numbers = map(str, (len(paths), done, len(paths - claimed)))
-        claimed |= paths
+        numbers = map(str, (len(paths), done, len(paths - counted_paths)))
+        counted_paths |= paths
         rows.append((entry.name, *numbers, entry.experiment.title))
     header = ("experiment", "runs", "done", "not shared", "full title")
     show_table("", header, rows)

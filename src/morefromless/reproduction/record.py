@@ -26,8 +26,8 @@ def save_plan(plan: Plan) -> None:
     Raises `ConfigError` if the folder contains a reproduction with other data or settings.
     """
     setting, config = plan.setting, plan.config
-    passing = {*vars(Machine()), "jobs", "seeds"}
-    settings = {k: v for k, v in setting.recipe.items() if k not in passing}
+    excluded = {*vars(Machine()), "jobs", "seeds"}
+    settings = {k: v for k, v in setting.recipe.items() if k not in excluded}
     settings["protocol"] = config.protocol
     earlier = _earlier(plan, settings)
     data = data_facts(setting.store, {spec: build_task(spec) for spec in setting.tasks})
@@ -70,13 +70,13 @@ def _earlier(plan: Plan, settings: dict[str, Any]) -> PlanFile | None:
             f"{out} contains a reproduction with {earlier.seeds} seeds, and --seeds {seeds} would "
             "overwrite its tables; give another --out."
         )
-    ours = {"data": plan.setting.store.hash, "sides": list(plan.setting.sides), **settings}
-    theirs = {"data": earlier.data.hash, "sides": earlier.sides, **earlier.settings}
-    for name in dict.fromkeys((*theirs, *ours)):
-        if theirs.get(name) != ours.get(name):
+    requested = {"data": plan.setting.store.hash, "sides": list(plan.setting.sides), **settings}
+    existing = {"data": earlier.data.hash, "sides": earlier.sides, **earlier.settings}
+    for name in dict.fromkeys((*existing, *requested)):
+        if existing.get(name) != requested.get(name):
             raise ConfigError(
-                f"{out} contains a reproduction with {name} {theirs.get(name)}, not "
-                f"{ours.get(name)}; give another --out to keep its runs unchanged."
+                f"{out} contains a reproduction with {name} {existing.get(name)}, not "
+                f"{requested.get(name)}; give another --out to keep its runs unchanged."
             )
     return earlier
 

@@ -12,7 +12,7 @@ from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError
 from morefromless.sources import Datasheet, Item, Source
-from morefromless.synthesis import DRAWINGS, FIELD, Patient, Rng, Tissue, draw, draw_pair
+from morefromless.synthesis import DRAWINGS, FIELD_UM, Patient, Rng, Tissue, draw, draw_pair
 from morefromless.synthesis.controls import CLASSES as CONTROL_CLASSES
 from morefromless.synthesis.controls import Control
 
@@ -82,7 +82,7 @@ class Synthetic(Source):
         return Datasheet(
             title=f"Synthetic colorectal H&E{kind} (seed {self.seed})",
             licence="Apache-2.0",
-            um_per_px=FIELD / self.size,
+            um_per_px=FIELD_UM / self.size,
             classes={name: NCT_CRC[name] for name in self._classes},
             scheme=PANNUKE if self._typed else None,
         )
@@ -141,5 +141,5 @@ class Synthetic(Source):
     def _drawing(self, item: Item) -> tuple[str, Patient, Rng]:
         """Original class and patient of a patch (before any renaming), and its random stream."""
         index = int(item.id.rpartition("-")[2])
-        patient = Patient.drawn(Rng(self.seed, _PATIENT, index % self.patients))
+        patient = Patient.sample(Rng(self.seed, _PATIENT, index % self.patients))
         return self._item(index).label, patient, Rng(self.seed, _PATCH, index)

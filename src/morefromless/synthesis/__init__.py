@@ -1,6 +1,6 @@
 """Draw H&E-like tissue with known nuclei, bit-identical on all machines.
 
-    patient = Patient.drawn(Rng(seed, 0, 7))
+    patient = Patient.sample(Rng(seed, 0, 7))
     tissue = draw("TUM", patient, Rng(seed, 1, 42), size=224)
     tissue.image, tissue.instances, tissue.types
 
@@ -13,7 +13,7 @@ previous ones: `rng` (random numbers), `texture` and `blobs` (smooth fields, rou
 from morefromless.synthesis.controls import draw_pair
 from morefromless.synthesis.rng import Rng
 from morefromless.synthesis.stain import Patient
-from morefromless.synthesis.texture import FIELD
+from morefromless.synthesis.texture import FIELD_UM
 from morefromless.synthesis.tissue import DRAWINGS, Tissue, draw
 
-__all__ = ["DRAWINGS", "FIELD", "Patient", "Rng", "Tissue", "draw", "draw_pair"]
+__all__ = ["DRAWINGS", "FIELD_UM", "Patient", "Rng", "Tissue", "draw", "draw_pair"]

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.synthesis.rng import Floats
-from morefromless.synthesis.texture import FIELD
+from morefromless.synthesis.texture import FIELD_UM
 
-_REACH = 1.5  # a body is evaluated up to this many radii, so that its edge can be drawn soft
-_SCALE = 2.0**16
+_MAX_RADIUS = 1.5  # a body is evaluated up to this many radii, so that its edge can be drawn soft
+_RADIUS_SCALE = 2.0**16
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Blobs:
         return type(self)(*(getattr(self, f.name)[mask] for f in fields(self)))
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Concatenate blobs. Where they overlap, the nearer centre wins, regardless of order."""
         names = [f.name for f in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
@@ -50,24 +50,24 @@ def nearest(blobs: Blobs, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
     Returns `owner` (size, size), the index of the body or -1, and `radius` (size, size): 0 at the
     centre, 1 on the outline, at most 1.5, which is also the value of pixels without an owner.
     """
-    best = np.full(size * size, int(_REACH * _SCALE) << 20, dtype=np.int64)
-    margin = float(blobs.long.max()) * _REACH if len(blobs) else 0.0
-    near_x = (blobs.x > -margin) & (blobs.x < FIELD + margin)
-    near = np.flatnonzero(near_x & (blobs.y > -margin) & (blobs.y < FIELD + margin))
-    if len(near):
-        _stamp(blobs, near, size, best)
+    best = np.full(size * size, int(_MAX_RADIUS * _RADIUS_SCALE) << 20, dtype=np.int64)
+    margin = float(blobs.long.max()) * _MAX_RADIUS if len(blobs) else 0.0
+    near_x = (blobs.x > -margin) & (blobs.x < FIELD_UM + margin)
+    nearby = np.flatnonzero(near_x & (blobs.y > -margin) & (blobs.y < FIELD_UM + margin))
+    if len(nearby):
+        _stamp(blobs, nearby, size, best)
     owner = (best & 0xFFFFF) - 1
-    radius = (best >> 20) / _SCALE
+    radius = (best >> 20) / _RADIUS_SCALE
     return owner.reshape(size, size), radius.reshape(size, size)
 
 
 def _stamp(
-    blobs: Blobs, near: npt.NDArray[np.int64], size: int, best: npt.NDArray[np.int64]
+    blobs: Blobs, nearby: npt.NDArray[np.int64], size: int, best: npt.NDArray[np.int64]
 ) -> None:
-    """Update `best`, the flat map of minimal (radius, owner + 1) keys, with the bodies `near`."""
-    um = FIELD / size
+    """Update `best`, the flat map of minimal (radius, owner + 1) keys, with the bodies `nearby`."""
+    um = FIELD_UM / size
     x, y, long, short, direction_x, direction_y, wave_two, wave_three = (
-        getattr(blobs, field.name)[near][:, None, None] for field in fields(Blobs)
+        getattr(blobs, field.name)[nearby][:, None, None] for field in fields(Blobs)
     )
     farthest = long / (1.0 - np.abs(wave_two) - np.abs(wave_three))
     side = int(float(farthest.max()) / um) + 2  # one more pixel for the soft edge
@@ -81,13 +81,15 @@ def _stamp(
     square = uu + vv
     # Most pixels of a thin body's window are far from the body; continue with the other pixels.
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    covered = np.nonzero(inside & (square < _REACH * _REACH))
+    covered = np.nonzero(inside & (square < _MAX_RADIUS * _MAX_RADIUS))
     owner = covered[0]
     u, uu, vv, square = u[covered], uu[covered], vv[covered], square[covered] + 1e-12
     radius = np.sqrt(square)
     wave = wave_two[owner, 0, 0] * (uu - vv) / square
     wave += wave_three[owner, 0, 0] * u * (uu - 3.0 * vv) / (square * radius)
-    radius = np.minimum(radius * (1.0 + wave), _REACH)
+    radius = np.minimum(radius * (1.0 + wave), _MAX_RADIUS)
     place = row[owner, covered[1], 0] * size + column[owner, 0, covered[2]]
     # One integer encodes radius and owner, so the minimum does not depend on the order of bodies.
-    np.minimum.at(best, place, ((radius * _SCALE).astype(np.int64) << 20) + near[owner] + 1)
+    np.minimum.at(
+        best, place, ((radius * _RADIUS_SCALE).astype(np.int64) << 20) + nearby[owner] + 1
+    )

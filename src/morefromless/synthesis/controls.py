@@ -21,19 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.synthesis.rng import Floats, Rng
-from morefromless.synthesis.stain import Patient, photograph
+from morefromless.synthesis.stain import Patient, render_rgb
 from morefromless.synthesis.texture import Noise, pixels
-from morefromless.synthesis.tissue import stained
+from morefromless.synthesis.tissue import draw_stains
 
 Control = Literal["positive", "negative"]
 
 CLASSES = ("ADI", "LYM", "MUS", "NORM")
 """Tissue classes that differ in structure: rings, dots, streaks and glands."""
 
-SIGNAL = 0.5
+PRIMARY_CONTRAST = 0.5
 """Contrast of the tissue in a primary image; 1 in a privileged one."""
 
-NUISANCE = 0.8
+BLOTCH_AMPLITUDE = 0.8
 """Largest concentration of each dye that one layer of blotches adds or subtracts."""
 
 
@@ -41,14 +41,14 @@ def draw_pair(
     control: Control, tissue: str, patient: Patient, rng: Rng, size: int, strength: float = 1.0
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The primary and the privileged image of one patch, each (S, S, 3) uint8 RGB."""
-    haematoxylin, eosin, _ = stained(tissue, patient, rng, size)
+    haematoxylin, eosin, _ = draw_stains(tissue, patient, rng, size)
     faint_haematoxylin, faint_eosin = (
-        np.maximum(SIGNAL * _centred(dye) + uneven, 0.0)
+        np.maximum(PRIMARY_CONTRAST * _centred(dye) + uneven, 0.0)
         for dye, uneven in zip((haematoxylin, eosin), _blotches(rng, size), strict=True)
     )
-    primary = photograph(faint_haematoxylin, faint_eosin, patient, rng)
+    primary = render_rgb(faint_haematoxylin, faint_eosin, patient, rng)
     share = strength if control == "positive" else 0.0
-    return primary, photograph(
+    return primary, render_rgb(
         share * haematoxylin + (1 - share) * faint_haematoxylin,
         share * eosin + (1 - share) * faint_eosin,
         patient,
@@ -65,7 +65,9 @@ def _blotches(rng: Rng, size: int) -> tuple[Floats, Floats]:
         c, s = rng.direction()
         width = rng.uniform(14.0, 40.0)
         length = width * rng.uniform(1.0, 3.0)
-        layer = NUISANCE * Noise(rng, 1.0)((x * c + y * s) / length, (y * c - x * s) / width)
+        layer = BLOTCH_AMPLITUDE * Noise(rng, 1.0)(
+            (x * c + y * s) / length, (y * c - x * s) / width
+        )
         haematoxylin += rng.uniform(-1.0, 1.0) * layer
         eosin += rng.uniform(-1.0, 1.0) * layer
     return haematoxylin, eosin

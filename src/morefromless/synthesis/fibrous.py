@@ -5,7 +5,7 @@ import numpy as np
 from morefromless.synthesis.nuclei import Nuclei, lymphocytes, spindles
 from morefromless.synthesis.rng import Floats, Rng
 from morefromless.synthesis.sketch import Sketch
-from morefromless.synthesis.texture import Grain, Noise, scattered, step
+from morefromless.synthesis.texture import Grain, Noise, scatter_points, step
 
 
 def muscle(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
@@ -19,7 +19,7 @@ def muscle(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     eosin = (0.78 + 0.2 * fibre + 0.14 * bundle) * (1.0 - 0.85 * split)
     haematoxylin = (0.14 + 0.07 * fibre) * (1.0 - split)
 
-    nx, ny = scattered(rng, 18.5 / cellularity)
+    nx, ny = scatter_points(rng, 18.5 / cellularity)
     nuclei = spindles(rng, nx, ny, grain.tangent(nx, ny))
     return Sketch(haematoxylin, eosin, nuclei)
 
@@ -36,14 +36,14 @@ def stroma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     eosin = (0.52 + 0.2 * strand + 0.14 * coarse) * (1.0 - 0.75 * gap)
     haematoxylin = (tint + 0.08 * Noise(rng, 14.0)(x, y)) * (1.0 - gap)
 
-    nx, ny = scattered(rng, 19.0 / cellularity)
+    nx, ny = scatter_points(rng, 19.0 / cellularity)
     fibroblasts = spindles(rng, nx, ny, grain.tangent(nx, ny))
-    ix, iy = scattered(rng, 26.0)
+    ix, iy = scatter_points(rng, 26.0)
     present = Noise(rng, 40.0)(ix, iy) > rng.uniform(0.0, 0.5)
     return Sketch(
         haematoxylin,
         eosin,
-        Nuclei.joined([fibroblasts, lymphocytes(rng, ix[present], iy[present])]),
+        Nuclei.concatenate([fibroblasts, lymphocytes(rng, ix[present], iy[present])]),
     )
 
 
@@ -60,18 +60,18 @@ def mucus(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     pink = step(Noise(rng, 26.0)(x, y) - 0.45, 0.4)
     eosin = 0.05 + 0.03 * wisp + thread * (0.1 + 0.4 * pink)
 
-    nx, ny = scattered(rng, 24.0 / cellularity)
+    nx, ny = scatter_points(rng, 24.0 / cellularity)
     present = Noise(rng, 35.0)(nx, ny) > 0.35
     nx, ny = nx[present], ny[present]
-    round_ones = rng.uniforms(0.0, 1.0, len(nx)) < 0.5
-    nuclei = Nuclei.joined(
+    is_round = rng.uniforms(0.0, 1.0, len(nx)) < 0.5
+    nuclei = Nuclei.concatenate(
         [
-            lymphocytes(rng, nx[round_ones], ny[round_ones]),
+            lymphocytes(rng, nx[is_round], ny[is_round]),
             spindles(
                 rng,
-                nx[~round_ones],
-                ny[~round_ones],
-                grain.tangent(nx[~round_ones], ny[~round_ones]),
+                nx[~is_round],
+                ny[~is_round],
+                grain.tangent(nx[~is_round], ny[~is_round]),
             ),
         ]
     )

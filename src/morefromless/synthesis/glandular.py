@@ -9,12 +9,12 @@ from morefromless.synthesis.blobs import Blobs, nearest
 from morefromless.synthesis.nuclei import Nuclei, epithelial, lymphocytes, neoplastic, spindles
 from morefromless.synthesis.rng import Floats, Rng, circle, unit
 from morefromless.synthesis.sketch import Sketch
-from morefromless.synthesis.texture import FIELD, Grain, Noise, scattered, step
+from morefromless.synthesis.texture import FIELD_UM, Grain, Noise, scatter_points, step
 
 
 def normal_mucosa(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Round crypts with basal nuclei, goblets and a lumen, in a cell-rich lamina propria."""
-    glands = _Glands.drawn(rng, spacing=rng.uniform(62.0, 80.0), fill=0.42, uneven=0.07)
+    glands = _Glands.sample(rng, spacing=rng.uniform(62.0, 80.0), fill=0.42, uneven=0.07)
     lumen = rng.uniform(0.12, 0.28)
     rho = glands.depth(x, y)
     goblets, basal = _crypt_cells(rng, glands)
@@ -36,12 +36,12 @@ def normal_mucosa(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     eosin = outside_e + (eosin - outside_e) * inside + 0.3 * membrane
     haematoxylin = outside_h + (haematoxylin - outside_h) * inside
 
-    sx, sy = scattered(rng, 8.6 / cellularity)
+    sx, sy = scatter_points(rng, 8.6 / cellularity)
     rho_s = glands.depth(sx, sy)
     keep = (rho_s > 1.17) & (rng.uniforms(0.0, 1.0, len(sx)) < 0.75)
     sx, sy = sx[keep], sy[keep]
     stromal = rng.uniforms(0.0, 1.0, len(sx)) < 0.25
-    nuclei = Nuclei.joined(
+    nuclei = Nuclei.concatenate(
         [
             basal,
             lymphocytes(rng, sx[~stromal], sy[~stromal]),
@@ -55,7 +55,7 @@ def adenocarcinoma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch
     """Crowded, large, uneven nuclei in irregular glands or solid sheets, with little stroma."""
     grade = rng.uniform(0.0, 1.0)
     spacing = rng.uniform(55.0, 90.0)
-    glands = _Glands.drawn(rng, spacing, fill=rng.uniform(0.5, 0.62), uneven=0.14 + 0.12 * grade)
+    glands = _Glands.sample(rng, spacing, fill=rng.uniform(0.5, 0.62), uneven=0.14 + 0.12 * grade)
     lumen = rng.uniform(0.15, 0.42) if rng.bernoulli(0.75) else 0.0
     rho = glands.depth(x, y)
     fine, patchy = Noise(rng, 3.0)(x, y), Noise(rng, 18.0)(x, y)
@@ -72,14 +72,14 @@ def adenocarcinoma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch
     eosin = eosin + (0.04 + debris - eosin) * opening
     haematoxylin = haematoxylin + (0.03 + 0.3 * debris - haematoxylin) * opening
 
-    nx, ny = scattered(rng, (8.4 + 1.6 * grade) / cellularity, jitter=0.3)
+    nx, ny = scatter_points(rng, (8.4 + 1.6 * grade) / cellularity, jitter=0.3)
     rho_n = glands.depth(nx, ny)
     apical = lumen + (0.13 if lumen else 0.0)  # cytoplasm borders the lumen, nuclei do not
     epithelium = (rho_n > apical) & (rho_n < 0.97)
     between = (rho_n > 1.06) & (rng.uniforms(0.0, 1.0, len(nx)) < 0.35)
     axis = glands.outward(nx[epithelium], ny[epithelium])
     tangent = grain.tangent(nx[between], ny[between])
-    nuclei = Nuclei.joined(
+    nuclei = Nuclei.concatenate(
         [
             neoplastic(rng, nx[epithelium], ny[epithelium], axis, grade),
             spindles(rng, nx[between], ny[between], tangent),
@@ -101,11 +101,11 @@ class _Glands:
     noise: Noise
 
     @classmethod
-    def drawn(cls, rng: Rng, spacing: float, fill: float, uneven: float) -> "_Glands":
+    def sample(cls, rng: Rng, spacing: float, fill: float, uneven: float) -> "_Glands":
         """Glands about `spacing` µm apart, with a mean radius of `fill` spacings."""
-        x, y = scattered(rng, spacing, jitter=0.12)
+        x, y = scatter_points(rng, spacing, jitter=0.12)
         near = 0.8 * spacing  # glands farther outside hardly extend into the patch
-        near_x, near_y = (x > -near) & (x < FIELD + near), (y > -near) & (y < FIELD + near)
+        near_x, near_y = (x > -near) & (x < FIELD_UM + near), (y > -near) & (y < FIELD_UM + near)
         x, y = x[near_x & near_y], y[near_x & near_y]
         radius = spacing * fill * rng.uniforms(0.88, 1.1, len(x))
         stretch = rng.uniforms(1.0, 1.0 + 3.0 * uneven, len(x))
@@ -161,9 +161,9 @@ def _rings(
     counts = (6.28 * glands.radius / apart).astype(np.int64)
     gland = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(gland)) - (np.cumsum(counts) - counts)[gland]
-    shaken = place + rng.uniforms(-0.3, 0.3, len(gland))
+    jittered = place + rng.uniforms(-0.3, 0.3, len(gland))
     turn = rng.uniforms(0.0, 1.0, len(counts))
-    cosine, sine = circle(shaken / counts[gland] + turn[gland])
+    cosine, sine = circle(jittered / counts[gland] + turn[gland])
     depth = rng.uniforms(*at, len(gland)) * glands.radius[gland]
     u, v = cosine * depth * glands.stretch[gland], sine * depth / glands.stretch[gland]
     c, s = glands.direction[0][gland], glands.direction[1][gland]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from morefromless.data.schemes import PANNUKE
 from morefromless.synthesis.blobs import Blobs, nearest
 from morefromless.synthesis.rng import Floats, Rng, unit
-from morefromless.synthesis.texture import FIELD, Noise, pixels
+from morefromless.synthesis.texture import FIELD_UM, Noise, pixels
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Appearance:
 
 
 @dataclass(frozen=True)
-class Stamped:
+class NucleiMap:
     """Nuclei on the pixels of one patch.
 
     `instances` (size, size) uint16: 0 for background, else 1 ... M without gaps. `types` (M,)
@@ -140,7 +140,7 @@ class Stamped:
     haematoxylin: Floats
 
 
-def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
+def draw_nuclei(rng: Rng, nuclei: Nuclei, size: int) -> NucleiMap:
     """Draw nuclei. Where two overlap, a pixel belongs to the nucleus with the nearer centre.
 
     A nucleus without pixels (outside, hidden, or smaller than a pixel) has no instance.
@@ -148,8 +148,8 @@ def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
     chromatin = Noise(rng, 1.6)
     if len(nuclei) == 0:
         nothing = np.zeros((size, size))
-        return Stamped(nothing.astype(np.uint16), np.zeros(0, np.uint8), nothing, nothing)
-    um = FIELD / size
+        return NucleiMap(nothing.astype(np.uint16), np.zeros(0, np.uint8), nothing, nothing)
+    um = FIELD_UM / size
     owner, radius = nearest(nuclei, size)
     cover = np.clip((1.0 - radius) * (nuclei.short / um)[owner] + 0.5, 0.0, 1.0)
     cover[owner < 0] = 0.0
@@ -163,4 +163,4 @@ def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
     present[owner[within]] = True
     number = np.where(present, np.cumsum(present), 0)
     instances = np.where(within, number[owner], 0).astype(np.uint16)
-    return Stamped(instances, nuclei.kind[present], cover, depth * cover)
+    return NucleiMap(instances, nuclei.kind[present], cover, depth * cover)

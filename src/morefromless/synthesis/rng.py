@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_STEPS = 1024
-_ANGLES = np.arange(_STEPS) * (2 * np.pi / _STEPS)
+_DIRECTIONS = 1024
+_ANGLES = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
 # Multiples of 2^-20: no cosine of this table is near a rounding boundary (a test checks this).
 COSINE: Floats = np.round(np.cos(_ANGLES) * 2**20) / 2**20
 SINE: Floats = np.round(np.sin(_ANGLES) * 2**20) / 2**20
@@ -63,13 +63,13 @@ class Rng:
 
     def direction(self) -> tuple[float, float]:
         """One unit vector of random direction."""
-        angle = self.integer(0, _STEPS)
+        angle = self.integer(0, _DIRECTIONS)
         return float(COSINE[angle]), float(SINE[angle])
 
 
 def circle(turns: Floats) -> tuple[Floats, Floats]:
     """Unit vectors, x and y, at these fractions of a full turn (any number, any shape)."""
-    angle = np.floor(turns * _STEPS).astype(np.int64) & (_STEPS - 1)
+    angle = np.floor(turns * _DIRECTIONS).astype(np.int64) & (_DIRECTIONS - 1)
     return COSINE[angle], SINE[angle]
 
 

@@ -5,12 +5,12 @@ import numpy as np
 from morefromless.synthesis.nuclei import Nuclei, fragments, lymphocytes, spindles
 from morefromless.synthesis.rng import Floats, Rng, unit
 from morefromless.synthesis.sketch import Sketch
-from morefromless.synthesis.texture import FIELD, Noise, scattered, step
+from morefromless.synthesis.texture import FIELD_UM, Noise, scatter_points, step
 
 
 def fat(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Large empty cells with thin membranes, and a few flat nuclei on the membranes."""
-    cx, cy = scattered(rng, rng.uniform(48.0, 72.0), jitter=0.25)
+    cx, cy = scatter_points(rng, rng.uniform(48.0, 72.0), jitter=0.25)
     sway_x, sway_y = Noise(rng, 30.0), Noise(rng, 30.0)
     wx, wy = x + 4.0 * sway_x(x, y), y + 4.0 * sway_y(x, y)
     first = second = third = np.full(wx.shape, 1e9)
@@ -21,7 +21,7 @@ def fat(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
         second = np.minimum(second, np.maximum(first, distance))
         first = np.minimum(first, distance)
     first, second, third = np.sqrt(first), np.sqrt(second), np.sqrt(third)
-    soft = FIELD / wx.shape[0]
+    soft = FIELD_UM / wx.shape[0]
     thick = 0.7 + 0.5 * Noise(rng, 25.0)(x, y)
     # Where three cells meet, a wedge of tissue fills the space between the round cells.
     wedge = 5.0 * step(9.0 - (third - first), 9.0)
@@ -67,12 +67,14 @@ def debris(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     eosin = np.maximum((0.5 + 0.16 * coarse + 0.16 * middle + 0.14 * fine) * worn, 0.02)
     haematoxylin = np.maximum((0.17 + 0.09 * middle + 0.08 * fine) * worn, 0.0)
 
-    nx, ny = scattered(rng, 7.0 / cellularity, jitter=0.5)
+    nx, ny = scatter_points(rng, 7.0 / cellularity, jitter=0.5)
     keep = Noise(rng, 20.0)(nx, ny) > -0.15
     dead = fragments(rng, nx[keep], ny[keep])
-    ix, iy = scattered(rng, 30.0)
+    ix, iy = scatter_points(rng, 30.0)
     few = rng.uniforms(0.0, 1.0, len(ix)) < 0.4
-    return Sketch(haematoxylin, eosin, Nuclei.joined([dead, lymphocytes(rng, ix[few], iy[few])]))
+    return Sketch(
+        haematoxylin, eosin, Nuclei.concatenate([dead, lymphocytes(rng, ix[few], iy[few])])
+    )
 
 
 def lymphoid(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
@@ -82,6 +84,6 @@ def lymphoid(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     gap = step(loose + 0.6 * fine - coarse * 0.6 - 0.2, 0.5)
     eosin = (0.3 + 0.08 * fine) * (1.0 - 0.8 * gap)
     haematoxylin = (0.25 + 0.06 * coarse) * (1.0 - 0.8 * gap)
-    nx, ny = scattered(rng, rng.uniform(7.0, 8.6) / cellularity, jitter=0.3)
+    nx, ny = scatter_points(rng, rng.uniform(7.0, 8.6) / cellularity, jitter=0.3)
     keep = rng.uniforms(0.0, 1.0, len(nx)) < 0.95
     return Sketch(haematoxylin, eosin, lymphocytes(rng, nx[keep], ny[keep]))

@@ -12,12 +12,12 @@ from morefromless.synthesis.rng import Floats, Rng
 HAEMATOXYLIN = (0.5626, 0.7201, 0.4062)
 EOSIN = (0.2159, 0.8012, 0.5581)
 
-_STEPS = 256  # table entries per unit of optical density
-_DARKEST = 7.0
+_STEPS_PER_DENSITY = 256  # table entries per unit of optical density
+_MAX_DENSITY = 7.0
 # round(255 exp(-OD)) for OD = 0, 1/256, ... No value is near a half (a test checks this), so the
 # last bit of exp, which differs between processors, cannot change an entry.
 TRANSMITTED: npt.NDArray[np.uint8] = np.round(
-    255.0 * np.exp(-np.arange(int(_DARKEST * _STEPS) + 1) / _STEPS)
+    255.0 * np.exp(-np.arange(int(_MAX_DENSITY * _STEPS_PER_DENSITY) + 1) / _STEPS_PER_DENSITY)
 ).astype(np.uint8)
 
 
@@ -36,7 +36,7 @@ class Patient:
     cellularity: float
 
     @classmethod
-    def drawn(cls, rng: Rng) -> "Patient":
+    def sample(cls, rng: Rng) -> "Patient":
         """Sample a patient at random."""
         return cls(
             haematoxylin=_shifted(rng, HAEMATOXYLIN),
@@ -47,7 +47,7 @@ class Patient:
         )
 
 
-def photograph(
+def render_rgb(
     haematoxylin: Floats, eosin: Floats, patient: Patient, rng: Rng
 ) -> npt.NDArray[np.uint8]:
     """Concentrations (S, S) of the two dyes -> (S, S, 3) uint8 RGB, by the Beer-Lambert law.
@@ -60,9 +60,11 @@ def photograph(
     grain = rng.grain((3, *haematoxylin.shape))
     image = np.empty((*haematoxylin.shape, 3), np.uint8)
     for channel in range(3):
-        h = patient.haematoxylin[channel] * patient.haematoxylin_density * _STEPS
-        e = patient.eosin[channel] * patient.eosin_density * _STEPS
-        density = np.floor(haematoxylin * h + eosin * e + (0.02 * _STEPS + 0.5)).astype(np.int64)
+        h = patient.haematoxylin[channel] * patient.haematoxylin_density * _STEPS_PER_DENSITY
+        e = patient.eosin[channel] * patient.eosin_density * _STEPS_PER_DENSITY
+        density = np.floor(haematoxylin * h + eosin * e + (0.02 * _STEPS_PER_DENSITY + 0.5)).astype(
+            np.int64
+        )
         density += grain[channel]
         image[:, :, channel] = TRANSMITTED[np.clip(density, 0, len(TRANSMITTED) - 1)]
     return image

@@ -5,15 +5,15 @@ import numpy.typing as npt
 
 from morefromless.synthesis.rng import Floats, Rng
 
-FIELD = 112.0
+FIELD_UM = 112.0
 """Side of a patch in µm for any size in pixels: 224 px at 0.5 µm/px, as in NCT-CRC-HE."""
 
-_TABLE = 32
+_TABLE_SIDE = 32
 
 
 def pixels(size: int) -> tuple[Floats, Floats]:
     """Centres of the pixels in µm: x of shape (1, size) and y of shape (size, 1)."""
-    centre: Floats = (np.arange(size, dtype=np.float64) + 0.5) * (FIELD / size)
+    centre: Floats = (np.arange(size, dtype=np.float64) + 0.5) * (FIELD_UM / size)
     return centre[None, :], centre[:, None]
 
 
@@ -22,8 +22,8 @@ class Noise:
 
     def __init__(self, rng: Rng, wavelength: float) -> None:
         self.wavelength = wavelength
-        self._table = rng.uniforms(-1.0, 1.0, _TABLE * _TABLE)
-        self._phase = rng.uniform(0.0, _TABLE), rng.uniform(0.0, _TABLE)
+        self._table = rng.uniforms(-1.0, 1.0, _TABLE_SIDE * _TABLE_SIDE)
+        self._phase = rng.uniform(0.0, _TABLE_SIDE), rng.uniform(0.0, _TABLE_SIDE)
 
     def __call__(self, x: Floats, y: Floats) -> Floats:
         """Values at x, y (any shapes that broadcast)."""
@@ -31,7 +31,7 @@ class Noise:
             return self._on_grid(x, y)
         left, right, across = _cell(x / self.wavelength + self._phase[0])
         upper, lower, down = _cell(y / self.wavelength + self._phase[1])
-        upper, lower, table = upper * _TABLE, lower * _TABLE, self._table
+        upper, lower, table = upper * _TABLE_SIDE, lower * _TABLE_SIDE, self._table
         top, top_right = table[upper + left], table[upper + right]
         bottom, bottom_right = table[lower + left], table[lower + right]
         top = top + (top_right - top) * across
@@ -43,7 +43,7 @@ class Noise:
         """Values for x (1, S) and y (S, 1), computed faster because rows share their weights."""
         left, right, across = _cell(x[0] / self.wavelength + self._phase[0])
         upper, lower, down = _cell(y[:, 0] / self.wavelength + self._phase[1])
-        table = self._table.reshape(_TABLE, _TABLE)
+        table = self._table.reshape(_TABLE_SIDE, _TABLE_SIDE)
         rows = table[upper] + (table[lower] - table[upper]) * down[:, None]
         start = np.take(rows, left, axis=1)
         value: Floats = start + (np.take(rows, right, axis=1) - start) * across
@@ -54,10 +54,10 @@ def _cell(
     position: Floats,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Two neighbouring table positions and the smooth weight of the second."""
-    whole = np.floor(position)
-    part = position - whole
-    first = whole.astype(np.int64) & (_TABLE - 1)
-    return first, (first + 1) & (_TABLE - 1), part * part * (3.0 - 2.0 * part)
+    floor = np.floor(position)
+    fraction = position - floor
+    first = floor.astype(np.int64) & (_TABLE_SIDE - 1)
+    return first, (first + 1) & (_TABLE_SIDE - 1), fraction * fraction * (3.0 - 2.0 * fraction)
 
 
 class Grain:
@@ -85,20 +85,20 @@ class Grain:
         return south / length, -east / length
 
 
-def scattered(rng: Rng, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
+def scatter_points(rng: Rng, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
     """Points over a patch and its surroundings, about `spacing` µm apart.
 
     A hexagonal lattice with a jitter of `jitter` spacings: nearly random, but without clusters.
     """
-    rows = int((FIELD + 4 * spacing) / (spacing * 0.866)) + 1
-    columns = int((FIELD + 4 * spacing) / spacing) + 1
+    rows = int((FIELD_UM + 4 * spacing) / (spacing * 0.866)) + 1
+    columns = int((FIELD_UM + 4 * spacing) / spacing) + 1
     row, column = np.divmod(np.arange(rows * columns), columns)
     shift_x, shift_y = rng.uniform(0.0, spacing), rng.uniform(0.0, spacing)
     x = (column + 0.5 * (row % 2)) * spacing - 2 * spacing - shift_x
     y = row * (spacing * 0.866) - 2 * spacing - shift_y
     shake = rng.uniforms(-jitter * spacing, jitter * spacing, (2, rows * columns))
     x, y = x + shake[0], y + shake[1]
-    near = (x > -spacing) & (x < FIELD + spacing) & (y > -spacing) & (y < FIELD + spacing)
+    near = (x > -spacing) & (x < FIELD_UM + spacing) & (y > -spacing) & (y < FIELD_UM + spacing)
     return x[near], y[near]
 
 

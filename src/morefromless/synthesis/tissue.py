@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from morefromless.synthesis.fibrous import mucus, muscle, stroma
 from morefromless.synthesis.glandular import adenocarcinoma, normal_mucosa
-from morefromless.synthesis.nuclei import Stamped, stamp
+from morefromless.synthesis.nuclei import NucleiMap, draw_nuclei
 from morefromless.synthesis.rng import Floats, Rng
 from morefromless.synthesis.sketch import Drawing
 from morefromless.synthesis.sparse import background, debris, fat, lymphoid
-from morefromless.synthesis.stain import Patient, photograph
-from morefromless.synthesis.texture import FIELD, Noise, pixels
+from morefromless.synthesis.stain import Patient, render_rgb
+from morefromless.synthesis.texture import FIELD_UM, Noise, pixels
 
 DRAWINGS: dict[str, Drawing] = {
     "ADI": fat,
@@ -45,20 +45,22 @@ def draw(tissue: str, patient: Patient, rng: Rng, size: int) -> Tissue:
 
     The same random stream with another size gives the same tissue at another magnification.
     """
-    haematoxylin, eosin, nuclei = stained(tissue, patient, rng, size)
-    image = photograph(haematoxylin, eosin, patient, rng)
+    haematoxylin, eosin, nuclei = draw_stains(tissue, patient, rng, size)
+    image = render_rgb(haematoxylin, eosin, patient, rng)
     return Tissue(image, nuclei.instances, nuclei.types)
 
 
-def stained(tissue: str, patient: Patient, rng: Rng, size: int) -> tuple[Floats, Floats, Stamped]:
+def draw_stains(
+    tissue: str, patient: Patient, rng: Rng, size: int
+) -> tuple[Floats, Floats, NucleiMap]:
     """Concentrations of haematoxylin and eosin, each (S, S), and the nuclei."""
     x, y = pixels(size)
     sketch = DRAWINGS[tissue](rng, x, y, patient.cellularity)
-    nuclei = stamp(rng, sketch.nuclei, size)
+    nuclei = draw_nuclei(rng, sketch.nuclei, size)
     coarse, fine = Noise(rng, 2.2), Noise(rng, 1.1)
     eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
     haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover)
-    if FIELD / size < 1.0:  # larger pixels do not resolve the fine texture of a section
+    if FIELD_UM / size < 1.0:  # larger pixels do not resolve the fine texture of a section
         weave = 1.0 + 0.1 * coarse(x, y) + 0.1 * fine(x, y)
         eosin, haematoxylin = eosin * weave, haematoxylin * weave
     return haematoxylin + nuclei.haematoxylin, eosin, nuclei

@@ -43,8 +43,8 @@ def check(config: RunConfig) -> None:
     if config.arm.supervised:
         shape = build_modality(config.arm.primary).shape(config.train.size)
         check_encoder(config.train.encoder, shape, checkpointing=checkpointing)
-        if config.arm.start:
-            check(replace(config, arm=config.arm.start))
+        if config.arm.pretraining_arm:
+            check(replace(config, arm=config.arm.pretraining_arm))
         if config.arm.kind == "distillation":
             build(config.arm.objective, objectives, Objective)
             teacher = teacher_plan(config)
@@ -64,21 +64,21 @@ def check(config: RunConfig) -> None:
             "use 2 or more."
         )
     objective = build(config.arm.objective, objectives, Objective)
-    together = 2 if config.pairing.missing == "pairs" else len(plans)
+    branches_per_loss = 2 if config.pairing.missing == "pairs" else len(plans)
     rows = min(config.train.batch, max(2, objective.min_rows))
-    check_objective(objective, rows, width, together)
+    check_objective(objective, rows, width, branches_per_loss)
 
 
 def check_objective(objective: Objective, rows: int, width: int, branches: int) -> None:
     """Raise `ConfigError` if an objective, which may be a user's class, cannot train embeddings
     (rows, width). Runs a forward and a backward pass on random embeddings."""
-    tried = [torch.randn(rows, width, requires_grad=True) for _ in range(branches)]
+    embeddings = [torch.randn(rows, width, requires_grad=True) for _ in range(branches)]
     with torch.enable_grad():
         # Clones are not leaf tensors, so an objective may change them in place, as in training.
-        total = objective([embedding.clone() for embedding in tried]).total
+        total = objective([embedding.clone() for embedding in embeddings]).total
         if total.requires_grad:
             total.backward()
-    if all(embedding.grad is None for embedding in tried):
+    if all(embedding.grad is None for embedding in embeddings):
         raise ConfigError(
             f"The total of {type(objective).__name__} does not depend on the embeddings, so "
             "nothing is trained; compute it from them, without detach or no_grad."
@@ -92,8 +92,8 @@ def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
 
 def check_views(config: RunConfig, store: Store) -> None:
     """Raise `DataError` or `ConfigError` if a branch or a teacher cannot use this store."""
-    if config.arm.start:
-        check_views(replace(config, arm=config.arm.start), store)
+    if config.arm.pretraining_arm:
+        check_views(replace(config, arm=config.arm.pretraining_arm), store)
     elif not config.arm.supervised:
         pair_of(config, plan_branches(config)).check(store)
     elif config.arm.kind == "distillation":
@@ -133,13 +133,15 @@ def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability
     """
     available = {name: store.has(view.array) for name, view in pair.modalities.items()}
     if config.pairing.pairs < 1 and "privileged" in available:
-        having = np.flatnonzero(available["privileged"])
-        having = np.random.default_rng(config.seed).permutation(
-            having[np.isin(having, store.indices("train"))]
+        privileged_rows = np.flatnonzero(available["privileged"])
+        privileged_rows = np.random.default_rng(config.seed).permutation(
+            privileged_rows[np.isin(privileged_rows, store.indices("train"))]
         )
-        used = np.zeros(len(store.table), dtype=bool)
-        used[having[: max(2, round(config.pairing.pairs * len(having)))]] = True
-        available["privileged"] = used
+        selected = np.zeros(len(store.table), dtype=bool)
+        selected[privileged_rows[: max(2, round(config.pairing.pairs * len(privileged_rows)))]] = (
+            True
+        )
+        available["privileged"] = selected
     return available
 
 

@@ -56,13 +56,13 @@ def label_loss(
     return logits, Loss(entropy, {"cross_entropy": entropy})
 
 
-def _soft_label_loss(objective: SoftLabels, answers: Tensor) -> Criterion:
+def _soft_label_loss(objective: SoftLabels, teacher_outputs: Tensor) -> Criterion:
     def loss(
         classifier: Classifier, images: dict[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Loss]:
         logits, labels = label_loss(classifier, images, batch)
-        expected = answers[batch["position"].to(answers.device)].to(logits.device)
-        soft = objective([logits, expected])
+        targets = teacher_outputs[batch["position"].to(teacher_outputs.device)].to(logits.device)
+        soft = objective([logits, targets])
         total = (1 - objective.weight) * labels.total + objective.weight * soft.total
         return logits, Loss(total, labels.terms | soft.terms)
 
@@ -85,8 +85,8 @@ def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterio
         logits = classifier.head(representation).float()
         entropy = nn.functional.cross_entropy(logits, batch["label"])
         with torch.no_grad():
-            _, expected = teacher.to(images["privileged"].device).stages(images["privileged"])
-        attention = objective.of_stages(maps, expected)
+            _, teacher_maps = teacher.to(images["privileged"].device).stages(images["privileged"])
+        attention = objective.of_stages(maps, teacher_maps)
         terms = {"cross_entropy": entropy, **attention.terms}
         return logits, Loss(entropy + attention.total, terms)
 

@@ -26,11 +26,11 @@ from morefromless.errors import ConfigError
 from morefromless.network_size import untrained_network
 from morefromless.pairs import build_modality, channels_last
 from morefromless.training.checks import pair_of, supervised_pair
-from morefromless.training.feed import resident
+from morefromless.training.feed import choose_residency
 from morefromless.training.partial import embed_in_parts
 from morefromless.training.preparation import prepare
 
-MEASURED = 3
+TIMED_STEPS = 3
 """Number of timed steps, after one warm-up step. Their mean is reported."""
 
 
@@ -62,7 +62,7 @@ def step_cost(config: RunConfig) -> Cost:
     half = config.train.precision != "32"
     if half:  # the meta device has no autocast
         network.to(torch.bfloat16)
-    with _Shapes(network) as shapes:
+    with _CostRecorder(network) as shapes:
         try:
             _forward_backward(network, config, torch.device("meta"))
         except (RuntimeError, NotImplementedError) as error:
@@ -75,7 +75,7 @@ def step_cost(config: RunConfig) -> Cost:
     return Cost(state, working, shapes.operations)
 
 
-def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
+def step_cost_key(config: RunConfig) -> tuple[Hashable, ...]:
     """Key of the cost of a step: runs with the same key have the same cost."""
     train, pairing, machine = config.train, config.pairing, config.machine
     branches: list[Hashable] = []
@@ -101,11 +101,11 @@ def resident_bytes(config: RunConfig, store: Store, patches: int) -> int:
     )
     gpu = config.machine.device == "gpu" or resolve_device(config.machine.device) == "cuda"
     device = torch.device("cuda" if gpu and config.devices == 1 else "cpu")
-    return resident(store, pair, patches, device, config.machine.resident * 1e9)[1]
+    return choose_residency(store, pair, patches, device, config.machine.resident * 1e9)[1]
 
 
 def step_seconds(config: RunConfig, device: str) -> float:
-    """Seconds per step of this run on a device, `cuda` or `cpu`: the mean of `MEASURED` steps."""
+    """Seconds per step of this run on `cuda` or `cpu`: the mean of `TIMED_STEPS` steps."""
     where = torch.device(device)
     network = _network(config).to_empty(device=where)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,14 +114,14 @@ def step_seconds(config: RunConfig, device: str) -> float:
             tensor.normal_(std=0.01) if tensor.is_floating_point() else tensor.zero_()
     optimizer = torch.optim.Adam([w for w in network.parameters() if w.requires_grad], fused=True)
     dtype = {"bf16": torch.bfloat16, "16": torch.float16}.get(config.train.precision)
-    for number in range(MEASURED + 1):
+    for number in range(TIMED_STEPS + 1):
         if number == 1:
             began = _now(where)
         with torch.autocast(device, dtype, enabled=dtype is not None):
             _forward_backward(network, config, where)
         optimizer.step()
         optimizer.zero_grad()
-    return (_now(where) - began) / MEASURED
+    return (_now(where) - began) / TIMED_STEPS
 
 
 def _network(config: RunConfig) -> nn.Module:
@@ -158,7 +158,7 @@ def _zeros(rows: int, shape: tuple[int, ...], network: nn.Module, device: torch.
     return channels_last(torch.zeros(rows, *shape, dtype=dtype, device=device))
 
 
-class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _CostRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the `peak` bytes of all tensors that exist at the same time, without the network's
     own, and the floating-point `operations` as PyTorch counts them."""
 
@@ -166,8 +166,8 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.operations = 0
         tensors = [*network.parameters(), *network.buffers()]
-        self.held = [tensor.untyped_storage() for tensor in tensors]
-        self.known = {id(storage) for storage in self.held}
+        self._network_storages = [tensor.untyped_storage() for tensor in tensors]
+        self._counted = {id(storage) for storage in self._network_storages}
 
     def __torch_dispatch__(
         self,
@@ -186,13 +186,13 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _add(self, storage: torch.UntypedStorage) -> None:
-        if id(storage) in self.known:
+        if id(storage) in self._counted:
             return
-        self.known.add(id(storage))
+        self._counted.add(id(storage))
         self.now += storage.nbytes()
         self.peak = max(self.peak, self.now)
         weakref.finalize(storage, self._remove, id(storage), storage.nbytes())
 
     def _remove(self, key: int, size: int) -> None:
-        self.known.discard(key)
+        self._counted.discard(key)
         self.now -= size

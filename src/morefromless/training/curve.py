@@ -23,10 +23,10 @@ from morefromless.evaluation.frozen import FrozenEncoder, represent
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.runs import Run
 
-PATCHES = 2000
+MAX_PATCHES = 2000
 """Maximum number of training patches, and of test patches, per point."""
 
-MEMORY = 2**28
+MAX_CACHED_BYTES = 2**28
 """Maximum bytes of a branch's inputs that are kept in memory between points."""
 
 
@@ -59,9 +59,11 @@ class Curve(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
-            known = pd.read_csv(self.path)
-            known = known[known["step"] <= trainer.global_step]  # later steps are trained again
-            self.points = known.to_dict("records")  # type: ignore[assignment]
+            earlier = pd.read_csv(self.path)
+            earlier = earlier[
+                earlier["step"] <= trainer.global_step
+            ]  # later steps are trained again
+            self.points = earlier.to_dict("records")  # type: ignore[assignment]
         if not self.points:
             self._measure(trainer, pl_module)
 
@@ -82,20 +84,20 @@ class Curve(pl.Callback):
                 for split in (0, 1)
             )
             probe = fit_ridge_probe(train, labels[rows[0]], len(self.store.classes))
-            right = probe.logits(test).argmax(1) == labels[rows[1]]
+            correct = probe.logits(test).argmax(1) == labels[rows[1]]
             self.points.append(
                 {
                     "step": trainer.global_step,
                     "branch": name,
-                    "accuracy": round(float(right.float().mean()), 5),
+                    "accuracy": round(float(correct.float().mean()), 5),
                 }
             )
         files.write_csv(self.path, pd.DataFrame(self.points))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
-        """A branch's inputs of a split's patches; rendered only once if they fit in `MEMORY`."""
+        """A branch's inputs of a split's patches; rendered once if within `MAX_CACHED_BYTES`."""
         encoder, rows = self.encoders[name], self.rows[name][split]
-        if len(rows) * math.prod(encoder.modality.shape(encoder.size)) * 4 > MEMORY:
+        if len(rows) * math.prod(encoder.modality.shape(encoder.size)) * 4 > MAX_CACHED_BYTES:
             return encoder.batches(self.store, rows, device)
         if (name, split) not in self.images:
             self.images[name, split] = list(encoder.batches(self.store, rows, device))
@@ -111,6 +113,6 @@ def curve_of(
 
 def _sample(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """A fixed random sample, the same for every arm and seed."""
-    if len(indices) <= PATCHES:
+    if len(indices) <= MAX_PATCHES:
         return indices
-    return np.sort(np.random.default_rng(0).choice(indices, PATCHES, replace=False))
+    return np.sort(np.random.default_rng(0).choice(indices, MAX_PATCHES, replace=False))

@@ -17,7 +17,7 @@ class Measure:
     finish: Callable[[Tensor], float] = float
 
 
-def reading(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
+def start_copy(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
     """Start copying measures from the device. The returned function waits for the copies, but not
     for work that is queued on a GPU later."""
     cuda = {m.tensor.device for m in measures.values() if m.tensor.device.type == "cuda"}
@@ -55,7 +55,7 @@ def effective_rank(embeddings: Tensor) -> Measure:
     (arXiv 2210.02885), equation 1. Instead of its 1e-7 inside the logarithm, singular values that
     are rounding errors are excluded.
 
-    >>> round(reading({"rank": effective_rank(torch.eye(5))})()["rank"], 6)
+    >>> round(start_copy({"rank": effective_rank(torch.eye(5))})()["rank"], 6)
     5.0
     """
     longest = max(embeddings.shape)
@@ -89,9 +89,9 @@ def check_finite(total: float, terms: Mapping[str, float], step: int) -> None:
     """Raise `TrainingError` with the non-finite terms and a remedy if the loss is not finite."""
     if abs(total) < torch.inf:
         return
-    broken = [f"{name} is {v}" for name, v in terms.items() if not abs(v) < torch.inf]
+    nonfinite = [f"{name} is {v}" for name, v in terms.items() if not abs(v) < torch.inf]
     finite = [f"{name} {v:.4g}" for name, v in terms.items() if abs(v) < torch.inf]
-    what = " and ".join(broken) if broken else f"the total is {total}"
+    what = " and ".join(nonfinite) if nonfinite else f"the total is {total}"
     rest = f" (finite: {', '.join(finite)})" if finite else ""
     raise TrainingError(
         f"Training stopped at step {step} because {what}{rest}; lower the learning rate, use bf16 "

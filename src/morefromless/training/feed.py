@@ -18,16 +18,16 @@ from morefromless.progress import Bar
 from morefromless.training.steps import Steps
 
 Batch = dict[str, Tensor]
-Resident = Literal["inputs", "arrays", "nothing"]
+Residency = Literal["inputs", "arrays", "nothing"]
 """Which training data stay on the device: the branches' inputs, the stored arrays that they are
 rendered from, or neither."""
-PART = 256
+PATCHES_PER_READ = 256
 """Number of patches per read when resident data are loaded."""
 
 
-def resident(
+def choose_residency(
     store: Store, pair: Pair, patches: int, device: torch.device, memory: float
-) -> tuple[Resident, int]:
+) -> tuple[Residency, int]:
     """Which data of this many patches stay on a device, in at most `memory` bytes, and their bytes.
 
     Inputs need no rendering in each step. Stored arrays have 8 or 16 bits, so more patches fit.
@@ -47,9 +47,9 @@ class Feed(Dataset[Batch]):
     """The branches' inputs of the training patches, batch by batch.
 
     Rendering is deterministic (views are drawn later). Therefore the inputs, or the stored arrays
-    that they are rendered from, can stay on the device (`stays`, from `resident`). If neither
-    stays, arrays are read batch by batch, optionally by worker processes. The images are the same
-    in all cases.
+    that they are rendered from, can stay on the device (`residency`, from `choose_residency`). If
+    neither stays, arrays are read batch by batch, optionally by worker processes. The images are
+    the same in all cases.
 
     `frozen` maps a branch to the features of its frozen encoder, (N, width). Such a branch needs no
     images and no views, and is not in the pair. `present` maps a branch to (N,) bool: which of
@@ -62,29 +62,31 @@ class Feed(Dataset[Batch]):
         indices: npt.NDArray[np.int64],
         pair: Pair,
         device: torch.device,
-        stays: Resident = "inputs",
+        residency: Residency = "inputs",
         frozen: Mapping[str, Tensor] | None = None,
-        present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+        availability: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> None:
-        self.store, self.indices, self.pair, self.stays = store, indices, pair, stays
-        self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
+        self.store, self.indices, self.pair, self.residency = store, indices, pair, residency
+        self.availability = {
+            name: torch.from_numpy(has) for name, has in (availability or {}).items()
+        }
         self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
         self.resident: dict[str, Tensor] = {}
         """Inputs by branch, or stored arrays by name."""
-        if stays == "inputs":
-            rendered = {key: self._rendered(*key, device) for key in set(pair.inputs.values())}
+        if residency == "inputs":
+            rendered = {key: self._load_input(*key, device) for key in set(pair.inputs.values())}
             self.resident = {name: rendered[key] for name, key in pair.inputs.items()}
-        elif stays == "arrays":
-            self.resident = {name: self._copied(name, device) for name in pair.arrays}
+        elif residency == "arrays":
+            self.resident = {name: self._load_array(name, device) for name in pair.arrays}
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        chosen = torch.as_tensor(positions)
-        batch = {"position": chosen, "label": self.labels[chosen]}
-        if self.stays == "nothing":
+        index = torch.as_tensor(positions)
+        batch = {"position": index, "label": self.labels[index]}
+        if self.residency == "nothing":
             rows = self.indices[np.asarray(positions)]
             batch |= {name: self._read(name, rows) for name in self.pair.arrays}
         return batch
@@ -94,10 +96,10 @@ class Feed(Dataset[Batch]):
 
     def images(self, batch: Batch) -> dict[str, Tensor]:
         """Inputs by branch of a batch that is already on the device, on the same device."""
-        if self.stays == "nothing":
+        if self.residency == "nothing":
             return self.pair.render(batch)
         position = batch["position"]
-        if self.stays == "inputs":
+        if self.residency == "inputs":
             return {
                 name: images[position.to(images.device)].to(position.device)
                 for name, images in self.resident.items()
@@ -115,18 +117,18 @@ class Feed(Dataset[Batch]):
             for name, features in self.frozen.items()
         }
 
-    def present(self, batch: Batch) -> dict[str, Tensor]:
+    def available_views(self, batch: Batch) -> dict[str, Tensor]:
         """Which patches of a batch have the view, (B,) bool, for each branch with missing views."""
-        return {name: mask[batch["position"].cpu()] for name, mask in self.masks.items()}
+        return {name: mask[batch["position"].cpu()] for name, mask in self.availability.items()}
 
-    def _rendered(self, modality: Modality, size: int, device: torch.device) -> Tensor:
+    def _load_input(self, modality: Modality, size: int, device: torch.device) -> Tensor:
         """A branch's input of all patches."""
         images = torch.empty(len(self), *modality.shape(size), device=device)
         for part, patches in self._parts(modality.array):
             images[part] = modality.render(patches.to(device), size)
         return images
 
-    def _copied(self, name: str, device: torch.device) -> Tensor:
+    def _load_array(self, name: str, device: torch.device) -> Tensor:
         """A stored array of all patches."""
         array = self.store.array(name)
         dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
@@ -138,7 +140,7 @@ class Feed(Dataset[Batch]):
     def _parts(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """Read a stored array in parts: positions, and the array at these positions."""
         order = reading_order(self.store.array(name), self.indices)
-        parts = np.array_split(order, max(1, len(order) // PART))
+        parts = np.array_split(order, max(1, len(order) // PATCHES_PER_READ))
         for part in Bar(parts, desc=f"read {name}", unit="part"):
             yield torch.from_numpy(part), self._read(name, self.indices[part])
 
@@ -147,15 +149,15 @@ class Feed(Dataset[Batch]):
 
     def loader(self, steps: Steps, workers: int, pin: bool) -> DataLoader[Batch]:
         """Batches in the order of `steps`; shards of later steps are fetched in the background."""
-        stream = self.stays == "nothing"
-        if stream and self.store.shards is not None:
-            steps.announce = self._prefetch
+        from_store = self.residency == "nothing"
+        if from_store and self.store.shards is not None:
+            steps.prefetch_callback = self._prefetch
         return DataLoader(
             self,
             batch_sampler=steps,
             collate_fn=_identity,  # type: ignore[arg-type]  # __getitems__ returns a batch already
-            num_workers=workers if stream else 0,
-            pin_memory=pin and stream,
+            num_workers=workers if from_store else 0,
+            pin_memory=pin and from_store,
         )
 
     def _prefetch(self, positions: npt.NDArray[np.int64]) -> None:

@@ -17,7 +17,7 @@ def gather(embeddings: Tensor) -> Tensor:
     of one process with the whole batch. Raises `TrainingError` on all processes if their numbers of
     rows differ.
     """
-    if not _several():
+    if not _is_distributed():
         return embeddings
     _check_rows(embeddings)
     gathered: Tensor = _Gather.apply(embeddings.contiguous())  # type: ignore[no-untyped-call]
@@ -30,13 +30,13 @@ def sum_over_processes(values: Tensor) -> Tensor:
     Differentiable: the backward pass sums the gradients of all processes. `gather` multiplies
     gradients by the process count, so parameters get the gradients of a single process.
     """
-    if not _several():
+    if not _is_distributed():
         return values
     total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return total
 
 
-def _several() -> bool:
+def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

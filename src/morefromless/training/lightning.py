@@ -72,7 +72,7 @@ class SigtermHandler(Callback):
 
 
 @contextmanager
-def explaining_full_disk(path: Path) -> Iterator[None]:
+def raising_full_disk_errors(path: Path) -> Iterator[None]:
     """Raise `StorageError` for `path` if the block fails because the disk is full.
 
     PyTorch raises its own errors after the system's error, so all causes in the chain are checked.
@@ -83,7 +83,7 @@ def explaining_full_disk(path: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-                with files.explaining(path):
+                with files.raising_storage_errors(path):
                     raise OSError(cause.errno, cause.strerror) from error
             cause = cause.__cause__ or cause.__context__
         raise

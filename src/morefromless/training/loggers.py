@@ -18,10 +18,10 @@ from morefromless.config.parts import Tracker
 from morefromless.errors import TrainingError, first_line
 from morefromless.runs import Run
 
-PROJECT = "morefromless"
+DEFAULT_PROJECT = "morefromless"
 """Default project of Weights & Biases and experiment of MLflow; environment variables override."""
-SERVER = "MLFLOW_TRACKING_URI"
-QUIET = {
+MLFLOW_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+QUIET_ENVIRONMENT = {
     "WANDB_SILENT": "true",  # its lines would mix with those of --json
     "WANDB_ERROR_REPORTING": "false",  # reports to its developers, also in offline mode
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -47,12 +47,12 @@ def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
         TensorBoardLogger(str(logs), name="tensorboard"),
     ]
     trackers: list[Logger] = []
-    before = {name: os.environ.get(name) for name in (SERVER, *QUIET)}
+    before = {name: os.environ.get(name) for name in (MLFLOW_URI_VARIABLE, *QUIET_ENVIRONMENT)}
     try:
-        for name, value in QUIET.items():
+        for name, value in QUIET_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         for name in config.machine.log:
-            with _reaching(name):
+            with _raising_tracker_errors(name):
                 trackers.append(TRACKERS[name](run))
                 trackers[-1].log_hyperparams(config.identity())
         yield [*files, *trackers]
@@ -66,7 +66,7 @@ def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
 
 
 @contextmanager
-def _reaching(name: Tracker) -> Iterator[None]:
+def _raising_tracker_errors(name: Tracker) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # its client raises arbitrary errors
@@ -77,15 +77,15 @@ def _reaching(name: Tracker) -> Iterator[None]:
 
 
 def _wandb(run: Run) -> Logger:
-    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    project = os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT)
     return WandbLogger(name=run.path.name, project=project, save_dir=run.path / "logs")
 
 
 def _mlflow(run: Run) -> Logger:
     return MLFlowLogger(
-        experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
+        experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_PROJECT),
         run_name=run.path.name,
-        tracking_uri=os.environ.get(SERVER),
+        tracking_uri=os.environ.get(MLFLOW_URI_VARIABLE),
         save_dir=str(run.path / "logs" / "mlflow"),
     )
 

@@ -20,21 +20,21 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import build_metadata
 from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
-from morefromless.progress import PART
+from morefromless.progress import TERM_PREFIX
 from morefromless.runs import Run
 from morefromless.torch_state import seed_generators
 from morefromless.training.curve import Curve
-from morefromless.training.diagnostics import Measure, check_finite, reading
+from morefromless.training.diagnostics import Measure, check_finite, start_copy
 from morefromless.training.feed import Batch, Feed
 from morefromless.training.lightning import (
     AtomicCheckpoints,
     Clock,
     SigtermHandler,
-    explaining_full_disk,
+    raising_full_disk_errors,
     without_hints,
 )
 from morefromless.training.loggers import loggers
-from morefromless.training.preparation import compiling, keeping_statistics, prepare
+from morefromless.training.preparation import prepare, preserving_batch_norm, raising_compile_errors
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.steps import Steps
@@ -72,15 +72,15 @@ class Learner(pl.LightningModule):
         self.feed, self.config, self.steps, self.objective = feed, config, steps, objective
         self.logged: dict[str, float] = {}
         """Values of the last logged step."""
-        self._read: Callable[[], dict[str, float]] | None = None
+        self._finish_copy: Callable[[], dict[str, float]] | None = None
 
     def on_fit_start(self) -> None:
-        self._side = SideStream(self.device)
+        self._side_stream = SideStream(self.device)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        with self._side.use():
+        with self._side_stream.use():
             moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
         return moved
 
@@ -88,39 +88,41 @@ class Learner(pl.LightningModule):
         del batch_idx  # the global step determines everything, also after a resume
         step = self.global_step
         # The step determines dropout, if an encoder has any, as it determines the views.
-        seed_generators((self.config.seed << 32) + self._number(step), self.device)
-        with self._side.use():
+        seed_generators((self.config.seed << 32) + self._unique_step(step), self.device)
+        with self._side_stream.use():
             images = self._images(batch, step)
-        self._side.hand_over([*batch.values(), *images.values()])
+        self._side_stream.synchronize([*batch.values(), *images.values()])
         loss, measures = self.objective(images, batch)
         if step % LOG_EVERY == LOG_EVERY - 1 or step in (0, self.steps.total - 1):
-            terms = {f"{PART}{name}": Measure(value) for name, value in loss.terms.items()}
-            self._read = reading({"loss": Measure(loss.total), **terms, **measures()})
+            terms = {f"{TERM_PREFIX}{name}": Measure(value) for name, value in loss.terms.items()}
+            self._finish_copy = start_copy({"loss": Measure(loss.total), **terms, **measures()})
         return loss.total
 
     def _images(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Inputs of a step by branch: views, or the features of a frozen encoder."""
         views = self.feed.pair.augment(
-            self.feed.images(batch), seed=self.config.seed, step=self._number(step)
+            self.feed.images(batch), seed=self.config.seed, step=self._unique_step(step)
         )
         frozen = self.feed.representations(batch)
         return {name: channels_last(images) for name, images in views.items()} | {
             name: features.to(self.device) for name, features in frozen.items()
         }
 
-    def _number(self, step: int) -> int:
+    def _unique_step(self, step: int) -> int:
         """A unique number for each step and process."""
         return step * self.steps.world + self.steps.rank
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with keeping_statistics(self.network, self.config):
+        with preserving_batch_norm(self.network, self.config):
             super().backward(loss, *args, **kwargs)
 
     def on_after_backward(self) -> None:
-        if self._read is None:
+        if self._finish_copy is None:
             return
-        step, values, self._read = self.global_step, self._read(), None
-        terms = {n.removeprefix(PART): v for n, v in values.items() if n.startswith(PART)}
+        step, values, self._finish_copy = self.global_step, self._finish_copy(), None
+        terms = {
+            n.removeprefix(TERM_PREFIX): v for n, v in values.items() if n.startswith(TERM_PREFIX)
+        }
         check_finite(values["loss"], terms, step)
         rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.logged = {**values, "lr": rate}
@@ -166,15 +168,15 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     clock = Clock()
     progress = Progress(steps.total, steps.per_epoch, run.path.name, lambda: learner.logged)
     trainer = _trainer(config, run, device, [progress, clock, *([curve] if curve else [])])
-    steps.start = lambda: trainer.global_step
+    steps.first_step = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
-    checkpoint = run.resumable()
+    checkpoint = run.resumable_checkpoint()
     pin = trainer.strategy.root_device.type == "cuda"
     loader = learner.feed.loader(steps, config.machine.workers, pin)
     try:
         with (
-            explaining_full_disk(run.checkpoint),
-            compiling(config.machine),
+            raising_full_disk_errors(run.checkpoint),
+            raising_compile_errors(config.machine),
             loggers(run, config) as trainer.loggers,
         ):
             trainer.fit(learner, loader, ckpt_path=checkpoint, weights_only=True)

@@ -11,11 +11,13 @@ from torch.utils.checkpoint import checkpoint
 from morefromless.branches import Branches
 from morefromless.objectives import Loss, Objective
 
-Mask = Mapping[str, Tensor]
+BatchAvailability = Mapping[str, Tensor]
 """Map of branch to (B,) bool: which patches have its view. Other branches have all views."""
 
 
-def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
+def embed(
+    branches: Branches, images: Mapping[str, Tensor], available: BatchAvailability
+) -> dict[str, Tensor]:
     """Embeddings (B, width) by branch; rows without the view are zero and skip the network.
 
     Thus only existing views contribute to BatchNorm's statistics. If only one patch has the view,
@@ -23,11 +25,11 @@ def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> di
     """
     embeddings = {}
     for name in branches.names:
-        if name not in present:
+        if name not in available:
             embeddings[name] = branches[name](images[name])[1]
             continue
         count, device = len(images[name]), images[name].device
-        rows = present[name].nonzero()[:, 0].to(device)
+        rows = available[name].nonzero()[:, 0].to(device)
         if len(rows) > 1:
             _, z = branches[name](images[name][rows])
             embeddings[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
@@ -37,7 +39,7 @@ def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> di
 
 
 def embed_in_parts(
-    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
+    branches: Branches, images: Mapping[str, Tensor], parts: int, available: BatchAvailability
 ) -> dict[str, Tensor]:
     """Embeddings (B, width) by branch of a batch that passes the branches in `parts` parts.
 
@@ -45,12 +47,12 @@ def embed_in_parts(
     gets all rows, so loss and gradients are those of the whole batch (exactly, without BatchNorm).
     """
     if parts == 1:
-        return embed(branches, images, present)
+        return embed(branches, images, available)
     outputs = []
     for number in range(parts):
         part, has = (
             {name: rows.chunk(parts)[number] for name, rows in tensors.items()}
-            for tensors in (images, present)
+            for tensors in (images, available)
         )
         outputs.append(checkpoint(embed, branches, part, has, use_reentrant=False))
     return {
@@ -58,7 +60,9 @@ def embed_in_parts(
     }
 
 
-def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:
+def pairwise_loss(
+    objective: Objective, embeddings: Mapping[str, Tensor], available: BatchAvailability
+) -> Loss:
     """Mean of the objective over pairs of branches, each on the patches that have both views.
 
     If no view is missing, this equals the objective of all branches, for objectives that average
@@ -68,7 +72,9 @@ def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], presen
     all_patches = torch.ones(len(next(iter(embeddings.values()))), dtype=torch.bool)
     losses = []
     for a, b in combinations(embeddings, 2):
-        both = (present.get(a, all_patches) & present.get(b, all_patches)).to(embeddings[a].device)
+        both = (available.get(a, all_patches) & available.get(b, all_patches)).to(
+            embeddings[a].device
+        )
         if int(both.sum()) > 1:
             losses.append(objective([embeddings[a][both], embeddings[b][both]]))
     if not losses:

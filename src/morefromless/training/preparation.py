@@ -30,7 +30,7 @@ def prepare(network: nn.Module, machine: Machine) -> None:
 
 
 @contextmanager
-def compiling(machine: Machine) -> Iterator[None]:
+def raising_compile_errors(machine: Machine) -> Iterator[None]:
     """Raise `TrainingError` if the block fails because a network cannot be compiled."""
     if not machine.compile:
         yield
@@ -47,7 +47,7 @@ def compiling(machine: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def keeping_statistics(network: nn.Module, config: RunConfig) -> Iterator[None]:
+def preserving_batch_norm(network: nn.Module, config: RunConfig) -> Iterator[None]:
     """Keep BatchNorm's running statistics unchanged while the backward pass in the block recomputes
     activations: the forward pass has already updated them."""
     recomputes = config.machine.gradient_checkpointing or config.pairing.accumulate

@@ -28,7 +28,7 @@ from morefromless.training.checks import (
 )
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import effective_rank, spread
-from morefromless.training.feed import Batch, Feed, resident
+from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.partial import embed_in_parts, pairwise_loss
@@ -49,7 +49,7 @@ def pretrain(config: RunConfig) -> Run:
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
     # Patches without a label are used for training, but are in no split of a task.
-    probed = store.select(task=build_task(arm.task)) if config.machine.probe_every else store
+    curve_store = store.select(task=build_task(arm.task)) if config.machine.probe_every else store
     check(config)
     availability = available_views(store, pair, config)
     rows = training_rows(store, availability, config)
@@ -57,7 +57,9 @@ def pretrain(config: RunConfig) -> Run:
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:
-            _train(run, config, store, probed, availability, plans, objective, rows, steps, device)
+            _train(
+                run, config, store, curve_store, availability, plans, objective, rows, steps, device
+            )
     return run
 
 
@@ -65,7 +67,7 @@ def _train(
     run: Run,
     config: RunConfig,
     store: Store,
-    probed: Store,
+    curve_store: Store,
     availability: Availability,
     plans: Sequence[Plan],
     objective: Objective,
@@ -81,25 +83,25 @@ def _train(
         for plan in plans
         if plan.frozen
     }
-    live = [plan for plan in plans if not plan.frozen]
-    pair = pair_of(config, live)
+    trained_plans = [plan for plan in plans if not plan.frozen]
+    pair = pair_of(config, trained_plans)
     feed = Feed(
         store,
         rows,
         pair,
         device,
-        resident(store, pair, len(rows), device, config.machine.resident * 1e9)[0],
+        choose_residency(store, pair, len(rows), device, config.machine.resident * 1e9)[0],
         frozen=frozen,
-        present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
+        availability={name: has[rows] for name, has in availability.items() if not has[rows].all()},
     )
 
     def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
-        present = feed.present(batch)
-        outputs = embed_in_parts(branches, images, config.pairing.accumulate or 1, present)
+        available = feed.available_views(batch)
+        outputs = embed_in_parts(branches, images, config.pairing.accumulate or 1, available)
         embeddings = {name: gather(z) for name, z in outputs.items()}
         result = (
-            pairwise_loss(objective, embeddings, present)
-            if present
+            pairwise_loss(objective, embeddings, available)
+            if available
             else objective(list(embeddings.values()))
         )
         return result, lambda: {
@@ -113,10 +115,10 @@ def _train(
         plan.name: FrozenEncoder(
             branches[plan.name].encoder, plan.modality, plan.size, plan.name, run.path
         )
-        for plan in live
+        for plan in trained_plans
         if plan.name in config.arm.encoders
     }
-    curve = curve_of(encoders, probed, run, config.machine.probe_every, steps.total)
+    curve = curve_of(encoders, curve_store, run, config.machine.probe_every, steps.total)
     fit(learner, run, curve)
 
 
@@ -136,6 +138,6 @@ def _frozen_features(
     """
     frozen = frozen_branch(encoder, plan, config)
     features = frozen.features(store, "train", device, label=f"frozen {plan.name}")
-    whole = features.new_zeros(len(store.table), features.shape[1])
-    whole[store.select(frozen.modality).indices("train")] = features
-    return whole[rows]
+    all_features = features.new_zeros(len(store.table), features.shape[1])
+    all_features[store.select(frozen.modality).indices("train")] = features
+    return all_features[rows]

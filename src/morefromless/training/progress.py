@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from morefromless import progress
 from morefromless.progress import MINUTE, Bar
 
-EPOCH = 10.0
+EPOCH_LOG_SECONDS = 10.0
 """Minimum seconds between two log lines at ends of epochs; shorter epochs share a line."""
 
 
@@ -25,18 +25,18 @@ class Progress(pl.Callback):
         self.total, self.per_epoch, self.label, self.logged = total, per_epoch, label, logged
         self.bar: Bar | None = None
         self.report: progress.Report | None = None
-        self.written = self.began = 0.0
-        self.first = 0
+        self.last_written = self.began = 0.0
+        self.first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
-        self.written = self.began = time.monotonic()
-        self.first = trainer.global_step
+        self.last_written = self.began = time.monotonic()
+        self.first_step = trainer.global_step
         if not trainer.is_global_zero or progress.mode() != "bar":
             return
         self.report = progress.report()
         if self.report is None:
-            self.bar = Bar(total=self.total, initial=self.first, desc=self.label, unit="step")
+            self.bar = Bar(total=self.total, initial=self.first_step, desc=self.label, unit="step")
 
     def on_train_batch_end(
         self,
@@ -52,13 +52,15 @@ class Progress(pl.Callback):
             self.bar.update(1)
         if not trainer.is_global_zero or progress.mode() == "quiet":
             return
-        waited = time.monotonic() - self.written
-        shown = progress.mode() == "bar"
+        waited = time.monotonic() - self.last_written
+        in_terminal = progress.mode() == "bar"
         epoch_ends = step % self.per_epoch == 0
-        if step == self.total or waited >= (1.0 if shown else EPOCH if epoch_ends else MINUTE):
-            self.written = time.monotonic()
+        if step == self.total or waited >= (
+            1.0 if in_terminal else EPOCH_LOG_SECONDS if epoch_ends else MINUTE
+        ):
+            self.last_written = time.monotonic()
             record = self.record(step)
-            if not shown:
+            if not in_terminal:
                 progress.write_record(record)
             elif self.report:
                 self.report(self.label, step / self.total, f"loss {record.get('loss', 0):.4g}")
@@ -67,7 +69,7 @@ class Progress(pl.Callback):
 
     def record(self, step: int) -> dict[str, Any]:
         """Content of a log line; losses are those that were logged last."""
-        speed = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+        speed = (step - self.first_step) / max(time.monotonic() - self.began, 1e-9)
         return {
             "task": self.label,
             "done": step,

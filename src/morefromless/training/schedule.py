@@ -54,13 +54,13 @@ def scheduler(optimizer: Optimizer, *, total_steps: int, warmup_steps: int) -> L
     """
 
     def factor(base: float) -> Callable[[int], float]:
-        def of(step: int) -> float:
+        def relative_rate(step: int) -> float:
             rate = warmup_cosine(
                 step, base=base, total_steps=total_steps, warmup_steps=warmup_steps
             )
             return rate / base
 
-        return of
+        return relative_rate
 
     bases = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     if any(base <= 0 for base in bases):

@@ -25,7 +25,7 @@ def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
         )
 
 
-def filled_batch(config: RunConfig, patches: int) -> int:
+def largest_batch(config: RunConfig, patches: int) -> int:
     """`--batch`, or, with fewer patches, the largest number that all devices share evenly."""
     return min(config.train.batch, patches - patches % config.devices)
 
@@ -36,19 +36,19 @@ def batch_size(config: RunConfig, patches: int) -> int:
     For fine-tuning, `--batch` is the batch size of the pretraining run. If fewer patches have a
     label, a fine-tuning step uses all of them.
     """
-    fitting = filled_batch(config, patches) if config.arm.start else 0
-    return fitting or config.train.batch
+    reduced = largest_batch(config, patches) if config.arm.pretraining_arm else 0
+    return reduced or config.train.batch
 
 
-AHEAD = 4
+PREFETCH_STEPS = 4
 """Number of steps that shards are fetched in advance."""
-WINDOW = 16
+SHUFFLE_WINDOW = 16
 """Number of shards over which patches are shuffled. The patches of a shard were drawn at random, so
 a larger window would change little (docs/how-to/larger-than-the-disk.md)."""
 
 
 class Steps:
-    """Batch sampler: the patches of every step from `start()` to `total`.
+    """Batch sampler: the patches of every step from `first_step()` to `total`.
 
     Each epoch is a permutation determined by (seed, epoch). An incomplete last batch is dropped, as
     in the authors' code. The order depends only on the step, so training can resume in the middle
@@ -72,9 +72,9 @@ class Steps:
         self.per_epoch = patches // batch
         self.total = epochs * self.per_epoch
         self.rank, self.world = rank, world
-        self.start: Callable[[], int] = lambda: 0
-        self.announce: Callable[[npt.NDArray[np.int64]], None] = lambda _: None
-        """Called with the positions of a step, `AHEAD` steps before that step."""
+        self.first_step: Callable[[], int] = lambda: 0
+        self.prefetch_callback: Callable[[npt.NDArray[np.int64]], None] = lambda _: None
+        """Called with the positions of a step, `PREFETCH_STEPS` steps before that step."""
 
         @lru_cache(maxsize=2)  # for this and the next epoch; local, so that finished runs are freed
         def order(epoch: int) -> npt.NDArray[np.int64]:
@@ -105,11 +105,13 @@ class Steps:
         return self.total
 
     def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch // self.world
-        for step in range(self.start(), self.total):
-            self.announce(self.positions(min(step + AHEAD, self.total - 1)))
-            chosen = self.positions(step)[self.rank * share : (self.rank + 1) * share]
-            yield chosen.tolist()
+        local_batch = self.batch // self.world
+        for step in range(self.first_step(), self.total):
+            self.prefetch_callback(self.positions(min(step + PREFETCH_STEPS, self.total - 1)))
+            local_positions = self.positions(step)[
+                self.rank * local_batch : (self.rank + 1) * local_batch
+            ]
+            yield local_positions.tolist()
 
     def positions(self, step: int) -> npt.NDArray[np.int64]:
         """Positions, among the training patches, of the whole batch of one step."""
@@ -120,13 +122,14 @@ class Steps:
 def windowed_permutation(
     shards: npt.NDArray[np.int64], random: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Permute patches so that about `WINDOW` shards are read at a time; `shards` (N,) per patch.
+    """Permute patches so that about `SHUFFLE_WINDOW` shards are read at a time; `shards` (N,) has
+    the shard of each patch.
 
-    Shards are permuted, and the patches of each shard are spread over the next `WINDOW` places.
-    With at most `WINDOW` shards, all patches are permuted freely.
+    Shards are permuted, and the patches of each shard are spread over the next `SHUFFLE_WINDOW`
+    places. With at most `SHUFFLE_WINDOW` shards, all patches are permuted freely.
     """
     distinct, inverse = np.unique(shards, return_inverse=True)
-    if len(distinct) <= WINDOW:
+    if len(distinct) <= SHUFFLE_WINDOW:
         return random.permutation(len(shards))
     places = random.permutation(len(distinct))[inverse]
-    return np.argsort(places + WINDOW * random.random(len(shards)), kind="stable")
+    return np.argsort(places + SHUFFLE_WINDOW * random.random(len(shards)), kind="stable")

@@ -22,12 +22,12 @@ from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import Measure
-from morefromless.training.feed import Batch, Feed, resident
+from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.pretrain import pretrain
 from morefromless.training.steps import Steps
 
-POLL = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two checks of a run that another process trains."""
 
 
@@ -38,8 +38,8 @@ def supervise(config: RunConfig) -> Run:
     arm = config.arm
     pair = supervised_pair(config)
     pair.check(store)
-    taught_by = [build_modality(arm.privileged)] if arm.kind == "distillation" else []
-    store = store.select(*pair.arrays, *taught_by, task=build_task(arm.task))
+    teacher_modalities = [build_modality(arm.privileged)] if arm.kind == "distillation" else []
+    store = store.select(*pair.arrays, *teacher_modalities, task=build_task(arm.task))
     check(config)
     check_views(config, store)
     rows = store.indices("train")
@@ -51,20 +51,20 @@ def supervise(config: RunConfig) -> Run:
     return run
 
 
-def first_stage(config: RunConfig) -> Run:
+def pretrained_run(config: RunConfig) -> Run:
     """The self-supervised run whose encoder a fine-tuning run starts from.
 
     Uses the run in the neighbouring folder, which a study also trains, if it is finished. Otherwise
     trains one in the fine-tuning run's own folder.
     """
-    assert config.arm.start
-    start = replace(config, arm=config.arm.start)
+    assert config.arm.pretraining_arm
+    start = replace(config, arm=config.arm.pretraining_arm)
     store = Store.open(config.store)
-    beside = Run(with_run_folder(start, config.out.parent, store.hash).out)
-    while beside.state == "running":
-        time.sleep(POLL)
-    if beside.done and beside.record.key == run_key(start, store.hash):
-        return beside
+    study_run = Run(with_run_folder(start, config.out.parent, store.hash).out)
+    while study_run.state == "running":
+        time.sleep(POLL_SECONDS)
+    if study_run.done and study_run.record.key == run_key(start, store.hash):
+        return study_run
     return pretrain(replace(start, out=config.out / "self-supervised"))
 
 
@@ -80,8 +80,8 @@ def _train(
     seed_generators(config.seed, device)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
-    if config.arm.start:
-        pretrained = load_encoders(first_stage(config))["primary"].encoder
+    if config.arm.pretraining_arm:
+        pretrained = load_encoders(pretrained_run(config))["primary"].encoder
         classifier.encoder.load_state_dict(pretrained.state_dict())
     loss_of = criterion(config, store, device)
 
@@ -91,8 +91,8 @@ def _train(
             "train_accuracy": Measure((logits.argmax(1) == batch["label"]).float().mean())
         }
 
-    stays, _ = resident(store, pair, len(rows), device, config.machine.resident * 1e9)
-    feed = Feed(store, rows, pair, device, stays)
+    residency, _ = choose_residency(store, pair, len(rows), device, config.machine.resident * 1e9)
+    feed = Feed(store, rows, pair, device, residency)
     learner = Learner(classifier, feed, config, steps, loss)
     frozen = FrozenEncoder(
         classifier.encoder, config.arm.primary, config.train.size, "primary", run.path

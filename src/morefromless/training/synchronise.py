@@ -61,10 +61,10 @@ class CpuSyncBatchNorm(nn.Module):
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of each channel over all processes, in float32 or float64."""
         values = values.to(torch.promote_types(values.dtype, torch.float32))
-        over = [0, *range(2, values.ndim)]
+        axes = [0, *range(2, values.ndim)]
         count = sum_over_processes(values.new_tensor(values.numel() // values.shape[1]))
-        mean = sum_over_processes(values.sum(over)) / count
-        variance = sum_over_processes((values - _along(mean, values)).square().sum(over)) / count
+        mean = sum_over_processes(values.sum(axes)) / count
+        variance = sum_over_processes((values - _along(mean, values)).square().sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             share = self.momentum or 1 / float(self.num_batches_tracked)

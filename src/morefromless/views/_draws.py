@@ -7,10 +7,10 @@ from torch import Tensor
 
 from morefromless.errors import ConfigError
 
-_BLOCK = 2**17
+_BLOCK_PIXELS = 2**17
 """Pixels per block on a CPU, so that intermediate floats stay in the cache."""
 
-_ANSWERS_AT_ONCE = ("cpu",)
+_SYNCHRONOUS_DEVICES = ("cpu",)
 """Devices whose values can be read without waiting."""
 
 
@@ -30,26 +30,30 @@ def per_patch(values: Tensor) -> Tensor:
 
 
 def apply_where(
-    chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
+    mask: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
-    """Replace the `chosen` images by `change(images, *parameters)`, possibly in place.
+    """Replace the images where `mask` is true by `change(images, *parameters)`, maybe in place.
 
     On a CPU, only the chosen patches are computed. On other devices, all are computed, so that the
     program does not wait for the device.
     """
-    if images.device.type not in _ANSWERS_AT_ONCE:
-        return torch.where(per_patch(chosen), change(images, *parameters), images)
-    if chosen.all():
+    if images.device.type not in _SYNCHRONOUS_DEVICES:
+        return torch.where(per_patch(mask), change(images, *parameters), images)
+    if mask.all():
         return change(images, *parameters)
-    if chosen.any():
-        images[chosen] = change(images[chosen], *(values[chosen] for values in parameters))
+    if mask.any():
+        images[mask] = change(images[mask], *(values[mask] for values in parameters))
     return images
 
 
 def blocks(images: Tensor) -> Iterator[slice]:
     """Slices of the batch that are processed together; on a GPU, the whole batch."""
     count, side = len(images), images.shape[-1]
-    step = max(1, _BLOCK // side**2) if images.device.type in _ANSWERS_AT_ONCE else max(1, count)
+    step = (
+        max(1, _BLOCK_PIXELS // side**2)
+        if images.device.type in _SYNCHRONOUS_DEVICES
+        else max(1, count)
+    )
     return (slice(start, start + step) for start in range(0, count, step))
 
 

@@ -30,11 +30,11 @@ def affine(flips: Tensor, scales: Tensor, centres: Tensor, angles: Tensor) -> Te
     side; `centres` (B, 2) the centre of the crop; `angles` (B,) radians.
     """
     signs = 1.0 - 2.0 * flips.to(scales.dtype)
-    turned = scales[:, None, None] * rotation(angles)
-    return signs[..., None] * torch.cat((turned, centres[..., None]), -1)
+    rotations = scales[:, None, None] * rotation(angles)
+    return signs[..., None] * torch.cat((rotations, centres[..., None]), -1)
 
 
-def draw(
+def draw_maps(
     count: int, flip: float, crop: float, rotation: float, generator: torch.Generator
 ) -> Tensor:
     """Draw maps (count, 2, 3) for `warp`, as `affine` returns them.
@@ -52,16 +52,14 @@ def draw(
     return affine(flips, scales, centres, angles)
 
 
-def warp(
-    images: Tensor, maps: Tensor, reading: Literal["bilinear", "nearest"] = "bilinear"
-) -> Tensor:
+def warp(images: Tensor, maps: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
     """Flip, crop and rotate (B, C, S, S) by maps (B, 2, 3) in one interpolation.
 
     One interpolation is cheaper and sharper than three. Outside the patch, its reflection is used,
     so no black corners reveal a rotation to the network.
     """
     grid = _grid(maps, images.shape[-1])
-    return F.grid_sample(images, grid, reading, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, grid, mode, padding_mode="reflection", align_corners=False)
 
 
 def rotate_nearest(images: Tensor, angles: Tensor) -> Tensor:
@@ -98,9 +96,9 @@ def crop_positions(start: Tensor, length: Tensor, flip: Tensor, side: int) -> Te
 
 def _grid(maps: Tensor, side: int) -> Tensor:
     """`affine_grid` as a sum of the contributions of x and y, which is several times faster."""
-    at = (2 * torch.arange(side, dtype=maps.dtype, device=maps.device) + 1) / side - 1
-    along_x = maps[..., 0:1] * at
-    along_y = maps[..., 1:2] * at + maps[..., 2:3]
+    coordinates = (2 * torch.arange(side, dtype=maps.dtype, device=maps.device) + 1) / side - 1
+    along_x = maps[..., 0:1] * coordinates
+    along_y = maps[..., 1:2] * coordinates + maps[..., 2:3]
     grid = torch.empty(len(maps), side, side, 2, dtype=maps.dtype, device=maps.device)
     for axis in (0, 1):
         torch.add(along_x[:, axis, None, :], along_y[:, axis, :, None], out=grid[..., axis])

@@ -27,8 +27,8 @@ def jitter(
     and rotated. Differences from torchvision's ColorJitter: hue is rotated in YIQ and not in HSV
     (luma is kept, no sextants are computed), the order is fixed, no step is clipped.
     """
-    matrices, lifts = colour_maps(brightness, contrast, saturation, hue)
-    return map_colours(images, matrices, lifts, torch.empty_like(images))
+    matrices, offset_factors = colour_maps(brightness, contrast, saturation, hue)
+    return map_colours(images, matrices, offset_factors, torch.empty_like(images))
 
 
 def colour_maps(
@@ -46,9 +46,9 @@ def colour_maps(
     return from_yiq @ change.view(-1, 3, 3) @ to_yiq, (1 - contrast) * brightness
 
 
-def map_colours(images: Tensor, matrices: Tensor, lifts: Tensor, out: Tensor) -> Tensor:
+def map_colours(images: Tensor, matrices: Tensor, offset_factors: Tensor, out: Tensor) -> Tensor:
     """Apply `colour_maps` to images, write the result to the contiguous `out`, and return it."""
-    offsets = lifts * (images.mean((2, 3)) @ _YIQ[0].to(images, non_blocking=True))
+    offsets = offset_factors * (images.mean((2, 3)) @ _YIQ[0].to(images, non_blocking=True))
     flat = out.view(*out.shape[:2], -1)
     torch.baddbmm(offsets[:, None, None], matrices, images.flatten(2), out=flat)
     return out
@@ -107,16 +107,16 @@ def saturation_and_hue(images: Tensor, saturation: Tensor, hue: Tensor) -> Tenso
     red, green, blue = images.unbind(1)
     value, chroma = images.amax(1), images.amax(1) - images.amin(1)
     safe = chroma.clamp(min=torch.finfo(images.dtype).tiny)
-    sixth = torch.where(
+    hue_sixths = torch.where(
         red == value,
         (green - blue) / safe,
         torch.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    sixth += 6 * hue[:, None, None]
+    hue_sixths += 6 * hue[:, None, None]
     chroma = torch.minimum(chroma * saturation[:, None, None], value.clamp(min=0))
     changed = torch.empty_like(images)
     for channel, n in enumerate((5, 3, 1)):
-        k = torch.remainder(sixth + n, 6)
+        k = torch.remainder(hue_sixths + n, 6)
         share = torch.minimum(k, 4 - k).clamp_(0, 1)
         torch.addcmul(value, chroma, share, value=-1, out=changed[:, channel])
     return changed

@@ -69,12 +69,12 @@ class Authors(Views):
         """
         self.check(patches.shape[1])
         count, side = len(patches), patches.shape[-1]
-        placing = geometry or generator
-        rows = self._positions(count, side, placing, "high")
-        columns = self._positions(count, side, placing, "wide")
+        geometry_generator = geometry or generator
+        rows = self._positions(count, side, geometry_generator, "high")
+        columns = self._positions(count, side, geometry_generator, "wide")
         noisy = bernoulli(count, self.noise, generator)
-        rotated = bernoulli(count, self.rotation, placing)
-        angles = uniform(count, 0, torch.pi, placing)
+        rotated = bernoulli(count, self.rotation, geometry_generator)
+        angles = uniform(count, 0, torch.pi, geometry_generator)
         solarized = bernoulli(count, self.solarize, generator)
         thresholds = uniform(count, 0.1, 6, generator) / 10
         jittered = bernoulli(count, self.jitter, generator)
@@ -92,14 +92,16 @@ class Authors(Views):
         solarize = partial(photometry.solarize, white=255)
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
-            for of in blocks(patches):
-                images = _geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
-                images = apply_where(noisy[of], images, noise)
-                images = apply_where(rotated[of], images, _geometry.rotate_nearest, angles[of])
-                images = apply_where(solarized[of], images, solarize, thresholds[of])
+            for block in blocks(patches):
+                images = _geometry.crop_resize(patches[block] * 255, rows[block], columns[block])
+                images = apply_where(noisy[block], images, noise)
+                images = apply_where(
+                    rotated[block], images, _geometry.rotate_nearest, angles[block]
+                )
+                images = apply_where(solarized[block], images, solarize, thresholds[block])
                 if self.jitter > 0:
-                    images = apply_where(jittered[of], images, _jitter, *colours[:, of])
-                torch.div(images.clamp_(0, 255), 255, out=views[of])
+                    images = apply_where(jittered[block], images, _jitter, *colours[:, block])
+                torch.div(images.clamp_(0, 255), 255, out=views[block])
         return views
 
     @torch.no_grad()

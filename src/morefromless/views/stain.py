@@ -59,9 +59,9 @@ class Stain(Views):
         shifts = uniform(3 * count, -self.shift, self.shift, generator).view(count, 3)
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
-            for of in blocks(patches):
-                images = _geometry.warp(patches[of], maps[of])
-                torch.clamp(jitter(images, factors[of], shifts[of]), 0, 1, out=views[of])
+            for block in blocks(patches):
+                images = _geometry.warp(patches[block], maps[block])
+                torch.clamp(jitter(images, factors[block], shifts[block]), 0, 1, out=views[block])
         return views
 
     @torch.no_grad()
@@ -80,7 +80,7 @@ class Stain(Views):
         return _geometry.warp(masks, maps, "nearest")
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
+        return _geometry.draw_maps(count, self.flip, self.crop, self.rotation, generator)
 
 
 def jitter(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:

@@ -67,8 +67,8 @@ class TableS1(Views):
         check_range(self, "hue", 0, 0.5)
 
     def channels(self, mask: bool = False) -> tuple[int, ...] | None:
-        turned = self.jitter > 0 and (self.saturation > 0 or self.hue > 0)
-        return (3,) if turned and not mask else None
+        changes_hue = self.jitter > 0 and (self.saturation > 0 or self.hue > 0)
+        return (3,) if changes_hue and not mask else None
 
     @torch.no_grad()
     def augment(
@@ -96,17 +96,21 @@ class TableS1(Views):
 
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
-            matrices, lifts = photometry.colour_maps(*colours)
-            for of in blocks(patches):
-                images = _geometry.warp(patches[of], maps[of])
-                images = apply_where(noisy[of], images, noise)
-                images = apply_where(solarized[of], images, photometry.solarize, thresholds[of])
+            matrices, offset_factors = photometry.colour_maps(*colours)
+            for block in blocks(patches):
+                images = _geometry.warp(patches[block], maps[block])
+                images = apply_where(noisy[block], images, noise)
+                images = apply_where(
+                    solarized[block], images, photometry.solarize, thresholds[block]
+                )
                 if images.shape[1] == 3:
-                    photometry.map_colours(images, matrices[of], lifts[of], views[of])
-                    views[of].clamp_(0, 1)
+                    photometry.map_colours(
+                        images, matrices[block], offset_factors[block], views[block]
+                    )
+                    views[block].clamp_(0, 1)
                 else:
-                    images = photometry.brightness_and_contrast(images, *colours[:2, of])
-                    torch.clamp(images, 0, 1, out=views[of])
+                    images = photometry.brightness_and_contrast(images, *colours[:2, block])
+                    torch.clamp(images, 0, 1, out=views[block])
         return views
 
     @torch.no_grad()
@@ -117,8 +121,8 @@ class TableS1(Views):
         maps = self._maps(len(masks), geometry or generator)
         views = torch.empty_like(masks, memory_format=torch.contiguous_format)
         with torch.autocast(masks.device.type, enabled=False):
-            for of in blocks(masks):
-                views[of] = _geometry.warp(masks[of], maps[of], "nearest")
+            for block in blocks(masks):
+                views[block] = _geometry.warp(masks[block], maps[block], "nearest")
         return views
 
     @torch.no_grad()
@@ -132,8 +136,8 @@ class TableS1(Views):
         count, channels = images.shape[:2]
         maps = self._maps(count, geometry or generator)
         brightness, contrast = (
-            1 + uniform(count * channels, -half, half, generator).view(count, channels)
-            for half in (self.brightness, self.contrast)
+            1 + uniform(count * channels, -half_range, half_range, generator).view(count, channels)
+            for half_range in (self.brightness, self.contrast)
         )
         drawn = bernoulli(count, self.jitter, generator)[:, None]
         record(drawn, "jitter")
@@ -153,12 +157,14 @@ class TableS1(Views):
         return (vectors + self.spread * noise) * present
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
+        return _geometry.draw_maps(count, self.flip, self.crop, self.rotation, generator)
 
     def _colours(self, count: int, generator: torch.Generator) -> Tensor:
         """(4, count): three factors around 1 and the hue around 0; exactly these without jitter."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
-        drawn = torch.stack([uniform(count, -half, half, generator) for half in ranges])
+        drawn = torch.stack(
+            [uniform(count, -half_range, half_range, generator) for half_range in ranges]
+        )
         jittered = bernoulli(count, self.jitter, generator)
         record(jittered, "jitter")
         drawn *= jittered
