@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 TARGET = Path(__file__).parent / "gallery"
-OF_RUNS = {
+RUN_PICTURES = {
     "demo/positive/views.png": "views.png",
     "demo/positive/panels.png": "panels.png",
     "compared.png": "compared.png",
@@ -17,13 +17,13 @@ OF_RUNS = {
     "represented/confusion.png": "confusion.png",
     "represented/gradcam-stages.png": "gradcam-stages.png",
 }
-OF_THE_TUTORIAL = {"maps/slide.tif.png": "map.png"}
+TUTORIAL_PICTURES = {"maps/slide.tif.png": "map.png"}
 
 
 def main(runs: Path, tutorial: Path) -> None:
     """Copy the pictures. Raises `FileNotFoundError` if a command was not run."""
     TARGET.mkdir(exist_ok=True)
-    for folder, names in ((runs, OF_RUNS), (tutorial, OF_THE_TUTORIAL)):
+    for folder, names in ((runs, RUN_PICTURES), (tutorial, TUTORIAL_PICTURES)):
         for path, name in names.items():
             shutil.copyfile(folder / path, TARGET / name)
 

@@ -28,9 +28,9 @@ def main() -> None:
     """Run the commands and copy their pages. Raises `RuntimeError` if a command fails."""
     if not (EXPLAINED / "index.html").is_file():
         for command in COMMANDS:
-            words = [found for word in command.split() for found in _found(word)]
+            arguments = [path for word in command.split() for path in _expand(word)]
             with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-                failed = cli.run(["--quiet", *words])
+                failed = cli.run(["--quiet", *arguments])
             if failed:
                 raise RuntimeError(f"mfl {command} failed.")
     _copy(STUDY / "report.html", "live/report.html")
@@ -39,15 +39,15 @@ def main() -> None:
             _copy(file, f"live/explained/{file.relative_to(EXPLAINED)}")
 
 
-def _found(word: str) -> list[str]:
+def _expand(word: str) -> list[str]:
     """Expand a word with stars to the matching paths; return any other word unchanged."""
     if "*" not in word:
         return [word]
     return [str(path) for path in Path("/").glob(word.removeprefix("/"))]
 
 
-def _copy(file: Path, place: str) -> None:
-    with mkdocs_gen_files.open(place, "wb") as copy:
+def _copy(file: Path, target: str) -> None:
+    with mkdocs_gen_files.open(target, "wb") as copy:
         copy.write(file.read_bytes())
 
 

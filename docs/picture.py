@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from morefromless.data.store import Store
 from morefromless.evaluation.results import Results
-from morefromless.report.style import COLOURS, PAGE, format_axes
+from morefromless.report.style import COLOURS, PAGE_WIDTH, format_axes
 
 ARMS = ("asymmetric", "symmetric", "supervised")
 
@@ -21,10 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/picture.png"))
-    given = parser.parse_args()
-    figure = Figure(figsize=(PAGE, 2.3), layout="constrained", facecolor="white")
+    args = parser.parse_args()
+    figure = Figure(figsize=(PAGE_WIDTH, 2.3), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 4, width_ratios=(1, 1, 1.25, 1.25))
-    store = Store.open(given.demo / "store")
+    store = Store.open(args.demo / "store")
     row = store.indices("test")[0]
     titles = {
         "primary": "1  the routine view:\nalways there",
@@ -40,8 +40,8 @@ def main() -> None:
     }
     for panel, (control, title) in zip(axes[2:], controls.items(), strict=True):
         panel.set_title(title)
-        bars(panel, Results.load(given.demo / control))
-    figure.savefig(given.out, dpi=200, metadata={"Software": None})
+        bars(panel, Results.load(args.demo / control))
+    figure.savefig(args.out, dpi=200, metadata={"Software": None})
 
 
 def bars(axes: Axes, results: Results) -> None:
@@ -50,11 +50,11 @@ def bars(axes: Axes, results: Results) -> None:
         s.condition.arm: s.accuracy
         for s in results.select(lambda c: c.modality in results.config.primary)
     }
-    for place, arm in enumerate(ARMS):
+    for x, arm in enumerate(ARMS):
         value = of_arm[arm]
-        axes.bar(place, 100 * value.estimate, color=COLOURS[arm], width=0.7)
-        axes.plot([place, place], [100 * value.low, 100 * value.high], color="black", linewidth=1)
-        axes.text(place + 0.08, 100 * value.high + 1, f"{100 * value.estimate:.0f}", fontsize=7)
+        axes.bar(x, 100 * value.estimate, color=COLOURS[arm], width=0.7)
+        axes.plot([x, x], [100 * value.low, 100 * value.high], color="black", linewidth=1)
+        axes.text(x + 0.08, 100 * value.high + 1, f"{100 * value.estimate:.0f}", fontsize=7)
     axes.axhline(100 * of_arm["majority"].estimate, color="0.4", linestyle=":", linewidth=1)
     names = ("paired with\nthe dense view", "paired with\nitself", "supervised")
     axes.set_xticks(range(len(ARMS)), names)

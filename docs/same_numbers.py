@@ -32,16 +32,16 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/same"))
     parser.add_argument("--old", type=Path)
     parser.add_argument("--new", type=Path)
-    given = parser.parse_args()
-    pairs = [(given.old, given.new)]
-    if given.before:
-        tree = given.work / "before"
+    args = parser.parse_args()
+    pairs = [(args.old, args.new)]
+    if args.before:
+        tree = args.work / "before"
         if not tree.exists():
-            subprocess.run(["git", "worktree", "add", tree.absolute(), given.before], check=True)
+            subprocess.run(["git", "worktree", "add", tree.absolute(), args.before], check=True)
         for name, command in COMMANDS.items():
             for side, source in (("old", tree), ("new", ROOT)):
-                run_mfl(source, [*command, "--out", str((given.work / side / name).absolute())])
-        pairs = [(given.work / "old" / name, given.work / "new" / name) for name in COMMANDS]
+                run_mfl(source, [*command, "--out", str((args.work / side / name).absolute())])
+        pairs = [(args.work / "old" / name, args.work / "new" / name) for name in COMMANDS]
     differing = 0
     for old, new in pairs:
         differing += compare(old, new)
@@ -84,9 +84,9 @@ def numbers(folder: Path) -> Iterator[tuple[str, Any]]:
     }
     for name, reader in readers.items():
         for path in sorted(folder.rglob(name)):
-            place = path.parent.relative_to(folder)
+            subfolder = path.parent.relative_to(folder)
             for key, value in reader(json.loads(path.read_text())):
-                yield f"{place}: {key}", value
+                yield f"{subfolder}: {key}", value
 
 
 def condition(**words: str | None) -> str:
@@ -96,10 +96,10 @@ def condition(**words: str | None) -> str:
     return key.replace("nuclei:types=6", "nuclei")
 
 
-def old_comparison(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    options = told["options"]
+def old_comparison(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    options = report["options"]
 
-    def of(arm: dict[str, Any], branch: str = "primary") -> str:
+    def condition_key(arm: dict[str, Any], branch: str = "primary") -> str:
         paired = arm["kind"] in ("asymmetric", "trident")
         names = [arm["primary"], options["privileged"]]
         modality, partner = names if branch == "primary" else names[::-1]
@@ -113,24 +113,26 @@ def old_comparison(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             task=options["task"],
         )
 
-    for row in told["rows"]:
-        key = of(row["arm"], row["branch"])
-        yield from scores(key, row)
+    for row in report["rows"]:
+        key = condition_key(row["arm"], row["branch"])
+        yield from score_numbers(key, row)
         yield f"{key} ece", row["ece"]
         yield f"{key} recall", row["recall"]
         yield f"{key} confusion", row["confusion"]
-    for floor in told["floors"]:
+    for floor in report["floors"]:
         key = condition(arm=floor["name"], modality=floor["modality"], task=options["task"])
-        yield from scores(key, floor)
-    for contrast in told["contrasts"]:
-        yield from tested(f"{of(contrast['a'])} less {of(contrast['b'])}", contrast)
+        yield from score_numbers(key, floor)
+    for contrast in report["contrasts"]:
+        yield from contrast_numbers(
+            f"{condition_key(contrast['a'])} less {condition_key(contrast['b'])}", contrast
+        )
 
 
-def old_transfer(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    modalities = told["options"]["modalities"]
+def old_transfer(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    modalities = report["options"]["modalities"]
 
-    def of(method: dict[str, Any], modality: str, task: str) -> str:
-        other = next(one for one in modalities if one != modality)
+    def condition_key(method: dict[str, Any], modality: str, task: str) -> str:
+        other = next(name for name in modalities if name != modality)
         return condition(
             arm=method["kind"],
             sharing=method["sharing"],
@@ -140,31 +142,33 @@ def old_transfer(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             task=task,
         )
 
-    for cell in told["cells"]:
-        yield from scores(of(cell["method"], cell["modality"], cell["task"]), cell)
-    for task, floors in told["floors"].items():
+    for cell in report["cells"]:
+        yield from score_numbers(
+            condition_key(cell["method"], cell["modality"], cell["task"]), cell
+        )
+    for task, floors in report["floors"].items():
         for floor in floors:
             key = condition(arm=floor["name"], modality=floor["modality"], task=task)
-            yield from scores(key, floor)
-    for contrast in told["contrasts"]:
+            yield from score_numbers(key, floor)
+    for contrast in report["contrasts"]:
         where = contrast["modality"], contrast["task"]
-        pair = f"{of(contrast['a'], *where)} less {of(contrast['b'], *where)}"
-        yield from tested(pair, contrast)
+        pair = f"{condition_key(contrast['a'], *where)} less {condition_key(contrast['b'], *where)}"
+        yield from contrast_numbers(pair, contrast)
 
 
-def new_results(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for summary in told["summaries"]:
+def new_results(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for summary in report["summaries"]:
         key = condition(**summary["condition"])
-        yield from scores(key, {**summary, **summary["intervals"]})
+        yield from score_numbers(key, {**summary, **summary["intervals"]})
         for name in ("recall", "confusion"):
             yield f"{key} {name}", summary[name]
         yield f"{key} ece", summary["means"]["ece"]
-    for contrast in told["contrasts"]:
+    for contrast in report["contrasts"]:
         pair = f"{condition(**contrast['a'])} less {condition(**contrast['b'])}"
-        yield from tested(pair, contrast)
+        yield from contrast_numbers(pair, contrast)
 
 
-def scores(key: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def score_numbers(key: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield f"{key} seeds", row["accuracies"]
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         if name in row:
@@ -172,16 +176,16 @@ def scores(key: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{key} {name}", [interval["estimate"], interval["low"], interval["high"]]
 
 
-def tested(key: str, contrast: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def contrast_numbers(key: str, contrast: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     difference = contrast["difference"]
     yield f"{key} points", [difference["estimate"], difference["low"], difference["high"]]
     yield f"{key} p", [contrast["sign_flip"]["p"], contrast["p"], contrast["holm_p"]]
 
 
-def representations(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def representations(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """CKA of each pair of arms: means over pairs of runs."""
-    for one in told.get("cka", []):
-        yield f"cka {one['a']} with {one['b']}", one["mean"]
+    for pair in report.get("cka", []):
+        yield f"cka {pair['a']} with {pair['b']}", pair["mean"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from morefromless.config import StudyConfig, from_flat
 from morefromless.demo import CONTROLS, SOURCE, STUDY_OPTIONS
 from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
-from morefromless.evaluation.evaluate import answer_of
+from morefromless.evaluation.evaluate import evaluate_branch
 from morefromless.ingest import ingest, open_source
 from morefromless.report.section import fill_blocks
 from morefromless.runner import run_all
@@ -30,15 +30,15 @@ from morefromless.study import Study
 
 Bools = npt.NDArray[np.bool_]
 VERDICTS = ("better", "worse")
-DRAWS, REPETITIONS = 2000, 2000
+MAX_PAIRS, REPETITIONS = 2000, 2000
 SEEDS = (2, 3, 4, 5)
-PATCHES = 20
+PATCHES_PER_PATIENT = 20
 """Test patches of a simulated patient."""
 
 
 def plan(out: Path, seeds: int) -> Study:
     """The negative control, drawn into `out`, and its arms with this many seeds."""
-    (control,) = (one for one in CONTROLS if not one.wins)
+    (control,) = (candidate for candidate in CONTROLS if not candidate.wins)
     options = {
         **STUDY_OPTIONS,
         "store": ingest(open_source(SOURCE), out / "store").store.path,
@@ -59,21 +59,21 @@ def train(out: Path, seeds: int, jobs: int) -> None:
     test = store.indices("test")
     correct: dict[str, list[Bools]] = {"asymmetric": [], "symmetric": []}
     for run in runs:
-        answer = answer_of(Run(run.out), "primary", store, probe, "tissue")
+        answer = evaluate_branch(Run(run.out), "primary", store, probe, "tissue")
         correct[run.arm.kind].append(answer.probabilities.argmax(1) == store.labels[test])
     groups = np.asarray(store.groups("test")).astype(str)
     arms = {kind: np.stack(answers) for kind, answers in correct.items()}
     np.savez_compressed(out / "correct.npz", groups=groups, **arms)  # type: ignore[arg-type]
 
 
-def ask(a: Bools, b: Bools, groups: npt.ArrayLike | None) -> ContrastTest:
+def contrast_test(a: Bools, b: Bools, groups: npt.ArrayLike | None) -> ContrastTest:
     return contrast_tests([(a, b, groups)], [""])[0]
 
 
-def trained(out: Path) -> str:
+def trained_table(out: Path) -> str:
     """Verdicts on the trained arms, by the number of seeds of each arm."""
-    with np.load(out / "correct.npz") as found:
-        a, b, groups = found["asymmetric"], found["symmetric"], found["groups"]
+    with np.load(out / "correct.npz") as arrays:
+        a, b, groups = arrays["asymmetric"], arrays["symmetric"], arrays["groups"]
     lines = [
         f"{len(a)} runs an arm, {a.shape[1]} test patches of {len(np.unique(groups))} patients. "
         f"Accuracy: asymmetric {_spread(a)}, symmetric {_spread(b)}.",
@@ -83,9 +83,13 @@ def trained(out: Path) -> str:
         "|---:|---:|---:|---:|---:|",
     ]
     for k in (1, 2, 3, 5):
-        between = [ask(a[i], b[j], groups) for i, j in _between(len(a), len(b), k)]
-        within = [ask(arm[i], arm[j], groups) for arm in (a, b) for i, j in _within(len(arm), k)]
-        flips = np.mean([one.sign_flip.p < 0.05 for one in between])
+        between = [contrast_test(a[i], b[j], groups) for i, j in _pairs_between(len(a), len(b), k)]
+        within = [
+            contrast_test(arm[i], arm[j], groups)
+            for arm in (a, b)
+            for i, j in _pairs_within(len(arm), k)
+        ]
+        flips = np.mean([result.sign_flip.p < 0.05 for result in between])
         lines.append(
             f"| {k} | {len(between)} | {_share(between)} | {_share(within)} | {100 * flips:.1f} % |"
         )
@@ -95,20 +99,20 @@ def trained(out: Path) -> str:
 Subsets = tuple[list[int], list[int]]
 
 
-def _between(a: int, b: int, k: int) -> Iterator[Subsets]:
-    """All pairs of k runs of one arm and k of the other, or `DRAWS` random pairs if more."""
+def _pairs_between(a: int, b: int, k: int) -> Iterator[Subsets]:
+    """All pairs of k runs of one arm and k of the other, or `MAX_PAIRS` random pairs if more."""
     pairs = [list(map(list, itertools.combinations(range(n), k))) for n in (a, b)]
-    if len(pairs[0]) * len(pairs[1]) <= DRAWS:
+    if len(pairs[0]) * len(pairs[1]) <= MAX_PAIRS:
         yield from itertools.product(*pairs)
         return
     rng = np.random.default_rng(k)
-    for _ in range(DRAWS):
+    for _ in range(MAX_PAIRS):
         yield pairs[0][rng.integers(len(pairs[0]))], pairs[1][rng.integers(len(pairs[1]))]
 
 
-def _within(runs: int, k: int) -> Iterator[Subsets]:
+def _pairs_within(runs: int, k: int) -> Iterator[Subsets]:
     rng = np.random.default_rng(k)
-    for _ in range(DRAWS // 2):
+    for _ in range(MAX_PAIRS // 2):
         drawn = rng.permutation(runs)
         yield list(drawn[:k]), list(drawn[k : 2 * k])
 
@@ -122,7 +126,7 @@ class Noise:
     """Between two trainings of one arm, on all patients alike."""
     patient: float = 0
     """Between patients, of the difference between the arms."""
-    both: float = 0
+    interaction: float = 0
     """Between trainings and patients together."""
 
 
@@ -132,8 +136,8 @@ NOISE = (
     Noise("seeds 2", seed=2),
     Noise("seeds 5", seed=5),
     Noise("seeds 10", seed=10),
-    Noise("seeds 2, patients 5, together 5", seed=2, patient=5, both=5),
-    Noise("seeds 5, patients 5, together 5", seed=5, patient=5, both=5),
+    Noise("seeds 2, patients 5, together 5", seed=2, patient=5, interaction=5),
+    Noise("seeds 5, patients 5, together 5", seed=5, patient=5, interaction=5),
 )
 
 
@@ -141,16 +145,16 @@ def simulate(
     rng: np.random.Generator, patients: int, seeds: Sequence[int], noise: Noise, difference: float
 ) -> ContrastTest:
     """Verdict on two arms that differ by `difference` points; the mean accuracy is 70 %."""
-    level = rng.beta(13.7, 5.9, patients)  # mean 0.7, standard deviation 0.1
-    sizes = 2 + rng.poisson(PATCHES - 2, patients)
+    patient_accuracy = rng.beta(13.7, 5.9, patients)  # mean 0.7, standard deviation 0.1
+    sizes = 2 + rng.poisson(PATCHES_PER_PATIENT - 2, patients)
     groups = np.repeat(np.arange(patients), sizes)
     arms = []
     for n, shift in zip(seeds, (difference / 200, -difference / 200), strict=True):
-        arm = level + shift + rng.normal(0, noise.patient / 100 / np.sqrt(2), patients)
-        each = arm + rng.normal(0, noise.seed / 100, (n, 1))
-        each = each + rng.normal(0, noise.both / 100, (n, patients))
-        arms.append(rng.random((n, len(groups))) < each[:, groups])
-    return ask(arms[0], arms[1], groups)
+        arm = patient_accuracy + shift + rng.normal(0, noise.patient / 100 / np.sqrt(2), patients)
+        accuracy = arm + rng.normal(0, noise.seed / 100, (n, 1))
+        accuracy = accuracy + rng.normal(0, noise.interaction / 100, (n, patients))
+        arms.append(rng.random((n, len(groups))) < accuracy[:, groups])
+    return contrast_test(arms[0], arms[1], groups)
 
 
 def false_verdicts() -> str:
@@ -195,19 +199,21 @@ def _row(noise: Noise, patients: int, difference: int, repetitions: int, *cells:
     return f"| {' | '.join(map(str, [*cells, *shares]))} |"
 
 
-def _share(found: Sequence[ContrastTest]) -> str:
-    return f"{100 * np.mean([one.verdict in VERDICTS for one in found]):.1f} %"
+def _share(tests: Sequence[ContrastTest]) -> str:
+    return f"{100 * np.mean([test.verdict in VERDICTS for test in tests]):.1f} %"
 
 
-def _spread(right: Bools) -> str:
-    reached = 100 * right.mean(1)
-    return f"{reached.mean():.1f} ± {reached.std(ddof=1):.1f} (standard deviation between runs)"
+def _spread(correct: Bools) -> str:
+    accuracies = 100 * correct.mean(1)
+    return (
+        f"{accuracies.mean():.1f} ± {accuracies.std(ddof=1):.1f} (standard deviation between runs)"
+    )
 
 
 def write(out: Path, page: Path) -> None:
     """Write the tables between the page's markers, `<!-- NAME -->` and `<!-- end -->`."""
     blocks = {
-        "trained": trained(out),
+        "trained": trained_table(out),
         "false verdicts": false_verdicts(),
         "power": power(),
     }
@@ -225,11 +231,11 @@ def main() -> None:
             command.add_argument("--jobs", type=int, default=0)
         else:
             command.add_argument("page", type=Path)
-    given = parser.parse_args()
-    if given.command == "train":
-        train(given.out, given.seeds, given.jobs)
+    args = parser.parse_args()
+    if args.command == "train":
+        train(args.out, args.seeds, args.jobs)
     else:
-        write(given.out, given.page)
+        write(args.out, args.page)
 
 
 if __name__ == "__main__":

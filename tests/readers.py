@@ -31,7 +31,7 @@ from morefromless.errors import UnreadablePatch
 from morefromless.evaluation.cache import cached
 from morefromless.evaluation.calibration import calibrated_name, read_calibrated
 from morefromless.evaluation.loading import load_encoder
-from morefromless.evaluation.metadata import describe
+from morefromless.evaluation.metadata import build_metadata
 from morefromless.inference.export import export
 from morefromless.ingest import ingest, open_source
 from morefromless.nuclei_formats import NucleiFormat
@@ -249,7 +249,7 @@ def finished(folder: Path) -> Run:
     weights = {f"encoder.{name}": tensor for name, tensor in network.items()}
     weights |= {"head.weight": torch.ones(2, 64), "head.bias": torch.ones(2)}
     begun = Run.begin(config, "0" * 32)
-    metadata = describe(config, weights, head=("a", "b"))
+    metadata = build_metadata(config, weights, head=("a", "b"))
     begun.finish(weights, {"seconds": 1.0}, msgspec.to_builtins(metadata))
     return begun
 

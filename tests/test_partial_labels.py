@@ -16,7 +16,7 @@ from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.evaluation.calibration import calibrate
-from morefromless.evaluation.evaluate import answer, evaluate
+from morefromless.evaluation.evaluate import evaluate, evaluate_encoder
 from morefromless.evaluation.floors import floor_probabilities
 from morefromless.evaluation.hold_out import write_hold_out_store
 from morefromless.evaluation.loading import load_encoders
@@ -78,7 +78,9 @@ def test_all_are_trained_on_and_the_labelled_ones_are_asked(
     answers = {a.frozen.name: a for a in evaluate(run, whole, Probe(probe="ridge"))}
     curve = pd.read_csv(run.path / "curve.csv").set_index(["step", "branch"])["accuracy"]
     for name, frozen in load_encoders(run).items():
-        alone = answer(replace(frozen, folder=None), half, Probe(probe="ridge"), "tissue", 0)
+        alone = evaluate_encoder(
+            replace(frozen, folder=None), half, Probe(probe="ridge"), "tissue", 0
+        )
         np.testing.assert_allclose(answers[name].probabilities, alone.probabilities, atol=1e-5)
         assert answers[name].labels.tolist() == alone.labels.tolist()
         assert answers[name].store.classes == alone.store.classes == ("A", "B", "C")

@@ -61,16 +61,16 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
         blocks = {folder.name: _without_title(folder / "representations.md") for folder in folders}
     else:
         headrooms = [folder for folder in folders if (folder / "headroom.md").is_file()]
-        compared = [folder for folder in folders if folder not in headrooms]
-        studies = [Results.load(folder) for folder in compared]
+        study_folders = [folder for folder in folders if folder not in headrooms]
+        studies = [Results.load(folder) for folder in study_folders]
         blocks = {
-            "command": "```sh\n" + "\n".join(command(one.config) for one in studies) + "\n```",
+            "command": "```sh\n" + "\n".join(command(study.config) for study in studies) + "\n```",
             "cost": cost(studies),
-            "tables": "\n\n".join(map(tables, compared)),
+            "tables": "\n\n".join(map(tables, study_folders)),
             "forecast": forecasts(headrooms, studies),
             "labels": labels(studies),
         }
-        blocks |= {f"tables {folder.name}": tables(folder) for folder in compared}
+        blocks |= {f"tables {folder.name}": tables(folder) for folder in study_folders}
         pages = {f.name: _without_title(f / "headroom.md") for f in headrooms}
         blocks["headroom"] = "\n\n".join(pages.values())
         blocks |= {f"headroom {name}": page for name, page in pages.items()}
@@ -87,7 +87,7 @@ def command(config: StudyConfig) -> str:
 
 def cost(studies: list[Results]) -> str:
     """The number of runs and their training time; shared runs count once."""
-    runs = {run.name: float(run.facts.get("seconds", 0)) for one in studies for run in one.runs}
+    runs = {run.name: float(run.facts.get("seconds", 0)) for study in studies for run in study.runs}
     return f"{len(runs)} runs, {sum(runs.values()) / 3600:.1f} hours of training."
 
 
@@ -134,20 +134,21 @@ def labels(studies: list[Results]) -> str:
 
     Supervised encoders are excluded, because they use all labels in training.
     """
-    few = [study for study in studies if study.config.probe.labels < 1]
+    partly_labelled = [study for study in studies if study.config.probe.labels < 1]
     by_share = {
         study.config.probe.labels: study
         for study in studies
-        if few and _with_all_labels(study.config) == _with_all_labels(few[0].config)
+        if partly_labelled
+        and _with_all_labels(study.config) == _with_all_labels(partly_labelled[0].config)
     }
     rows: dict[tuple[str, str], dict[float, str]] = {}
     for share, study in by_share.items():
         arms = study.select(lambda condition: condition.arm != "supervised")
-        contrasts = [one for one in study.contrasts if one.b.arm != "supervised"]
+        contrasts = [item for item in study.contrasts if item.b.arm != "supervised"]
         for spec in study.config.primary:
-            for arm in (one for one in arms if one.condition.modality == spec):
+            for arm in (item for item in arms if item.condition.modality == spec):
                 rows.setdefault((spec, arm.condition.title), {})[share] = interval(arm.accuracy)
-            for contrast in (one for one in contrasts if one.a.modality == spec):
+            for contrast in (item for item in contrasts if item.a.modality == spec):
                 points = interval(contrast.difference, signed=True)
                 rows.setdefault((spec, contrast.name), {})[share] = points
     shares = sorted(by_share)
@@ -171,10 +172,10 @@ def _without_title(page: Path) -> str:
 
 def copy_figures(folder: Path, target: Path, page: Path) -> None:
     """Copy the figures that the page shows from `folder` to `target`, a folder next to the page."""
-    place = f"{target.relative_to(page.parent).as_posix()}/"
+    prefix = f"{target.relative_to(page.parent).as_posix()}/"
     links = PICTURE.findall(page.read_text(encoding="utf-8"))
-    shown = [path for path in links if path.startswith(place)]
-    for figure in {unquote(path.removeprefix(place)) for path in shown}:
+    shown = [path for path in links if path.startswith(prefix)]
+    for figure in {unquote(path.removeprefix(prefix)) for path in shown}:
         (target / figure).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / figure, target / figure)
 

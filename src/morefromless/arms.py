@@ -8,7 +8,7 @@ from typing import Any
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
 from morefromless.data.store import HasLabels, Store
 from morefromless.errors import ConfigError
-from morefromless.evaluation.references import takes_references
+from morefromless.evaluation.references import supports_references
 from morefromless.evaluation.results import Condition
 from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
@@ -134,7 +134,7 @@ def condition_of(arm: Arm, branch: str, task: str) -> Condition:
 
 def availability_caveats(config: StudyConfig, store: Store) -> Iterator[str]:
     """Yield caveats on missing views. Raises `ConfigError` if too few patches have a view."""
-    others = [spec for spec in config.modalities if not takes_references(spec)]
+    others = [spec for spec in config.modalities if not supports_references(spec)]
     if config.references and others:
         names = " and ".join(others)
         yield f"References need images of three channels, so they are not evaluated on {names}."

@@ -27,11 +27,15 @@ from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.evaluation.cohort import Cohort
 from morefromless.evaluation.conclude import conclude
-from morefromless.evaluation.evaluate import Evaluation, answer
+from morefromless.evaluation.evaluate import Evaluation, evaluate_encoder
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
 from morefromless.evaluation.frozen import FrozenEncoder, random_encoder
 from morefromless.evaluation.loading import load_encoders
-from morefromless.evaluation.references import check_references, load_references, takes_references
+from morefromless.evaluation.references import (
+    check_references,
+    load_references,
+    supports_references,
+)
 from morefromless.evaluation.results import Condition, Results
 from morefromless.identity import file_name
 from morefromless.objectives import Objective
@@ -142,19 +146,19 @@ class Study:
                     self._probabilities(frozen, task, run.seed, cohort),
                     run=run.out.name,
                     branch=name,
-                    head=frozen.answers_itself(task),
+                    head=frozen.uses_own_head(task),
                     size=frozen.size,
                 )
 
     def _references(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
         """Evaluate published encoders on every image modality that is evaluated."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
-        images = [spec for spec in self.modalities if takes_references(spec)]
+        images = [spec for spec in self.modalities if supports_references(spec)]
         evaluated = [spec for spec in images if self._is_evaluated(spec, cohort)]
         bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
-            for frozen in reference.views(evaluated, folder):
+            for frozen in reference.encoders(evaluated, folder):
                 for task, seed in product(config.tasks, self._untrained_seeds):
                     condition = _reference(reference.title, frozen.modality_spec, task)
                     probabilities = self._probabilities(frozen, task, seed, cohort, label)
@@ -204,11 +208,11 @@ class Study:
         """Return an encoder's class probabilities for the test patches, or for those of a
         cohort."""
         device = resolve_device(self.config.machine.device)
-        reply = answer(frozen, self.store, self.config.probe, task, seed, device, label)
-        return reply.probabilities if cohort is None else cohort.ask(reply, device)
+        answer = evaluate_encoder(frozen, self.store, self.config.probe, task, seed, device, label)
+        return answer.probabilities if cohort is None else cohort.evaluate(answer, device)
 
     def _is_evaluated(self, spec: str, cohort: Cohort | None) -> bool:
-        if cohort and spec in cohort.unseen:
+        if cohort and spec in cohort.unavailable:
             return False
         learnt = labelled_stores(self.store, spec, map(build_task, self.config.tasks))
         asked = learnt

@@ -103,7 +103,7 @@ def test_a_layer_that_varies_in_one_batch_is_not_constant() -> None:
 def test_rounding_errors_about_a_large_value_are_no_variation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("morefromless.analysis.cka.COLUMNS", 2)
+    monkeypatch.setattr("morefromless.analysis.cka.FEATURES_PER_BLOCK", 2)
     for columns in ([0, 1, 2, 3], [3, 2, 1, 0]):  # regardless of the block of features
         features = torch.zeros(9, 4)
         features[:, 0] = 1000
@@ -131,7 +131,7 @@ def test_invariances() -> None:
 def test_chunks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.randn(12, 7, 5, 5)
     whole, _ = gram(features.double())
-    monkeypatch.setattr("morefromless.analysis.cka.COLUMNS", 11)
+    monkeypatch.setattr("morefromless.analysis.cka.FEATURES_PER_BLOCK", 11)
     parts, _ = gram(features)
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-4)
 

@@ -27,7 +27,7 @@ from morefromless.cli import run
 from morefromless.config import ExplainConfig, Probe, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import Answer, answer_of
+from morefromless.evaluation.evaluate import Answer, evaluate_branch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.ingest import ingest
 from morefromless.report.disagreements import write
@@ -208,7 +208,9 @@ def test_everything_is_written(page: Disagreements) -> None:
 
 def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -> None:
     """The brightest pixels are at the maximum of the map, at the picture's own size."""
-    answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
+    answer = evaluate_branch(
+        Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue"
+    )
     rows = tissue.indices("test")[:6]
     layer = "network.layer1.0.conv1"
     pictures = cams(answer, tissue, rows, [layer], 32, "cpu")[layer]
@@ -226,7 +228,9 @@ def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -
 def test_layers_are_measured_where_the_encoder_is(
     runs: dict[str, Path], tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
+    answer = evaluate_branch(
+        Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue"
+    )
     answer.frozen.encoder.to("meta")  # like an encoder that is still on a GPU
     monkeypatch.setattr(FrozenEncoder, "render", lambda *given: str(given[-1]))
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from morefromless.analysis.headroom import (
     _standardise,
     handcrafted,
     measure_headroom,
-    predict,
+    predict_out_of_fold,
     principal_axes,
 )
 from morefromless.config import HeadroomConfig
@@ -58,7 +58,7 @@ def test_predictions_are_those_of_the_closed_form(
         for shape in ((40, 6), (5, 6), (40, 3))
     )
     train, target = train - train.mean(0), target - target.mean(0)
-    out_of_fold, on_test = predict(train, target, test, groups)
+    out_of_fold, on_test = predict_out_of_fold(train, target, test, groups)
     order = torch.randperm(units.max() + 1, generator=torch.Generator().manual_seed(0))
     fold = torch.tensor([int(order[unit]) % FOLDS for unit in units])
 
@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_closed_form(
         assert torch.allclose(out_of_fold[:, k], tried[best])
         everything = torch.ones(40, dtype=torch.bool)
         assert torch.allclose(on_test[:, k], ridge(everything, test, PENALTIES[best], k))
-    constant, _ = predict(torch.zeros_like(train), target, test)
+    constant, _ = predict_out_of_fold(torch.zeros_like(train), target, test)
     assert torch.equal(constant, torch.zeros_like(target))  # the mean of centred data
     axes, shares = principal_axes(train, 3)
     variances = (train @ axes).square().sum(0)
@@ -139,7 +139,7 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     store = Store.open(config.store)
     sparse, dense = (_standardise(*headroom._features(v, store, config)) for v in VIEWS.values())
     target = dense[0] @ principal_axes(dense[0], 20)[0]
-    predictions = predict(sparse[0], target, sparse[1], store.groups("train"))
+    predictions = predict_out_of_fold(sparse[0], target, sparse[1], store.groups("train"))
     labels, test = (store.labels[store.indices(split)] for split in ("train", "test"))
     probe = fit_ridge_probe(predictions[0], torch.from_numpy(labels), len(store.classes))
     right = probe.logits(predictions[1]).argmax(1).numpy() == test

@@ -14,7 +14,7 @@ import torch
 
 from morefromless.analysis import layer_cka as module
 from morefromless.analysis.layer_cka import layer_cka
-from morefromless.analysis.represent import arm_words, represent, study_of
+from morefromless.analysis.represent import arm_words, load_study_config, represent
 from morefromless.cli import run
 from morefromless.config import Analysis, Probe, RepresentConfig
 from morefromless.data.store import Store
@@ -54,7 +54,7 @@ def test_every_arm_and_untrained_encoders_with_it(config: RepresentConfig, tissu
     assert list(result.arms) == arms[:3]
     by_arms = {(cka.a, cka.b): cka for cka in result.cka}
     # Two seeds: one pair within an arm; between arms, the two pairs with different seeds.
-    assert {pair: len(cka.each) for pair, cka in by_arms.items()} == {
+    assert {pair: len(cka.combinations) for pair, cka in by_arms.items()} == {
         (a, b): 1 if a == b else 2 for place, a in enumerate(arms) for b in arms[place:]
     }
     assert not any(cka.equal_seeds for cka in result.cka)
@@ -252,11 +252,11 @@ def test_a_study_whose_folders_moved_together(
     parents = [answer.frozen.folder.parent.resolve() for answer in answers]
     assert parents == [(tmp_path / "moved" / "shared").resolve()] * 2
     with pytest.raises(DataError, match="--store FOLDER"):
-        study_of(study)
+        load_study_config(study)
     for path in (tmp_path / "moved" / "shared").glob(
         "*/run.json"
     ):  # the store was moved with the runs
         record = json.loads(path.read_text())
         record["options"]["store"] = os.path.relpath(tissue.path, path.parent)
         path.write_text(json.dumps(record))
-    assert study_of(study).store.samefile(tissue.path)
+    assert load_study_config(study).store.samefile(tissue.path)

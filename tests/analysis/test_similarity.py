@@ -53,7 +53,7 @@ def test_every_combination_of_runs_counts_once() -> None:
     np.testing.assert_allclose(found["plain", "wide"].spread, np.std(across, axis=0, ddof=1))
     within = [_direct(a, b) for a, b in combinations(ARMS["plain"], 2)]
     own = found["plain", "plain"]
-    assert len(own.each) == 3  # each pair counts once, because it is one measurement
+    assert len(own.combinations) == 3  # each pair counts once, because it is one measurement
     diagonals = np.array([np.diag(m) for m in within])
     np.testing.assert_allclose(own.diagonal.std(axis=0, ddof=1), diagonals.std(axis=0, ddof=1))
     assert np.isnan(found["wide", "wide"].spread).all()  # two runs have one pair
@@ -67,12 +67,12 @@ def test_runs_of_one_seed_are_compared_only_where_there_are_no_others() -> None:
     found = {(o.a, o.b): o for o in similarities(ARMS, layers, _seen(ARMS), seeds)}
     pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
     expected = [_direct(ARMS["plain"][i], ARMS["wide"][j]) for i, j in pairs]
-    np.testing.assert_allclose(found["plain", "wide"].each, expected)
+    np.testing.assert_allclose(found["plain", "wide"].combinations, expected)
     assert not found["plain", "wide"].equal_seeds
     arms = {name: runs[:1] for name, runs in ARMS.items()}
     (only,) = similarities(arms, layers, _seen(arms), {"plain": [0], "wide": [0]})
     assert only.equal_seeds
-    assert len(only.each) == 1
+    assert len(only.combinations) == 1
 
 
 def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
@@ -93,6 +93,6 @@ def test_a_layer_that_says_the_same_of_every_patch_is_left_out_and_named() -> No
     one = found["plain", "dead"]
     assert one.rows == ("0", "2")
     assert one.columns == ("0",)
-    assert one.left_out == ((), ("2",))
+    assert one.constant_layers == ((), ("2",))
     assert np.isfinite(one.mean).all()
     assert one.diagonal.shape == (4, 1)

@@ -20,7 +20,7 @@ from morefromless.analysis.validate import (
     _caveats,
     _shifts,
     _study,
-    leaks,
+    leakage_warnings,
     validate,
 )
 from morefromless.cli import run
@@ -39,8 +39,8 @@ from morefromless.data.splits import Split
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
-from morefromless.evaluation.evaluate import answer
-from morefromless.evaluation.floors import forest, mean_rgb
+from morefromless.evaluation.evaluate import evaluate_encoder
+from morefromless.evaluation.floors import mean_rgb, random_forest
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
 from morefromless.evaluation.shift import feature_distances
@@ -100,15 +100,15 @@ def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Pa
     write(np.stack([images[3], as_jpeg(images[5]), as_jpeg(images[14])]), tmp_path / "there/B")
     learnt = ingest(str(tmp_path / "here"), tmp_path / "a", progress=False).store
     other = ingest(str(tmp_path / "there"), tmp_path / "b", split="test", progress=False).store
-    copies, alike = leaks(learnt, other)
+    copies, alike = leakage_warnings(learnt, other)
     assert copies.startswith("1 patches of the cohort have the same pixels")
     assert alike.startswith("1 further patches of the cohort look like")
-    assert not leaks(other, learnt)  # `other` has no training patches
+    assert not leakage_warnings(other, learnt)  # `other` has no training patches
 
 
 def test_groups_that_training_may_have_are_counted(tissue: Store, cohort: Store) -> None:
     learnt, asked = (set(s.groups(side)) for s, side in ((tissue, "train"), (cohort, "test")))
-    said = leaks(tissue, cohort)[-1]
+    said = leakage_warnings(tissue, cohort)[-1]
     assert said.startswith(f"{len(learnt & asked)} groups (patients or slides) of the cohort have")
 
 
@@ -122,7 +122,9 @@ def test_the_external_ones_are_of_the_same_probes(
         for name, frozen in load_encoders(Run(options.out)).items():
             if name != "primary":
                 continue
-            fitted = answer(frozen, study.store, study.config.probe, "tissue", options.seed).probe
+            fitted = evaluate_encoder(
+                frozen, study.store, study.config.probe, "tissue", options.seed
+            ).probe
             features = frozen.represent(cohort, np.arange(len(labels))).double().numpy()
             logits = features @ fitted.weight.double().numpy().T + fitted.bias.double().numpy()
             right = np.array(study.store.classes)[logits.argmax(1)] == labels
@@ -145,7 +147,7 @@ def test_floors_are_fitted_to_the_training_patches(
     result: Validation, tissue: Store, cohort: Store
 ) -> None:
     train = tissue.indices("train")
-    probabilities = forest(
+    probabilities = random_forest(
         mean_rgb(tissue.array("he")[train]),
         tissue.labels[train],
         mean_rgb(np.asarray(cohort.array("he"))),

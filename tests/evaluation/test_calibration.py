@@ -49,7 +49,7 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
     labels = np.array([0] * 20 + [1] * 20 + [2])
     for groups in (None, np.array([*map(str, range(40)), "40"], object)):
         for seed in range(5):
-            held = calibration._held_out(labels, groups, seed)
+            held = calibration._held_out_mask(labels, groups, seed)
             assert set(labels[~held]) == {0, 1, 2}
             assert 0.1 < held.mean() < 0.3
     for labels, groups in (
@@ -57,7 +57,7 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
         (np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "b"], object)),
     ):
         with pytest.raises(DataError, match="its class would have none left for fitting"):
-            calibration._held_out(labels, groups, 0)
+            calibration._held_out_mask(labels, groups, 0)
 
 
 def test_a_head_is_calibrated_as_it_is_and_not_made_surer_by_what_it_learnt_from(
@@ -113,7 +113,7 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     torch.testing.assert_close(
         probe.confidence, probe.probabilities(held).max(1).values, rtol=1e-4, atol=1e-5
     )
-    coverage, accuracy = probe.selective(0.0)
+    coverage, accuracy = probe.coverage_and_accuracy(0.0)
     labels = torch.from_numpy(tissue.labels[train][~used])
     assert coverage == 1
     assert accuracy == pytest.approx(
@@ -123,7 +123,9 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     answered = probe.confidence.numpy() >= least
     assert answered.mean() == pytest.approx(0.5, abs=0.05)
     right = (probe.probabilities(held).argmax(1) == labels).numpy()
-    assert probe.selective(least) == pytest.approx((answered.mean(), right[answered].mean()))
+    assert probe.coverage_and_accuracy(least) == pytest.approx(
+        (answered.mean(), right[answered].mean())
+    )
     assert right[answered].mean() != right.mean()
     again = read_calibrated(tmp_path, frozen, "tissue")
     assert again is not None

@@ -14,7 +14,7 @@ from morefromless.data.store import Store
 from morefromless.evaluation.comparisons import comparisons
 from morefromless.evaluation.conclude import _curves, conclude
 from morefromless.evaluation.evaluate import Evaluation
-from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
+from morefromless.evaluation.floors import floor_probabilities, mean_rgb, random_forest
 from morefromless.evaluation.metrics import score
 from morefromless.evaluation.results import CURVE_COLUMNS, Condition, Results
 from morefromless.evaluation.summaries import _mean_recall, _rises
@@ -37,7 +37,7 @@ def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_pa
     assert len(few[0]) < len(train) / 2
     assert not np.array_equal(*few)
     for share, seed, rows in ((0.25, 0, few[0]), (0.25, 1, few[1]), (1.0, 0, train)):
-        expected = forest(
+        expected = random_forest(
             mean_rgb(images[rows]),
             labels[rows],
             mean_rgb(images[test]),

@@ -10,10 +10,10 @@ from morefromless.data.store import Store
 from morefromless.evaluation.floors import (
     colour_histogram,
     floor_probabilities,
-    forest,
     majority,
     mean_rgb,
     modality_colours,
+    random_forest,
 )
 from morefromless.pairs import build_modality
 from tests.real import real
@@ -91,24 +91,24 @@ def test_a_floor_sees_colour_and_nothing_else(kind: str, by_mean: bool, by_histo
     train, test = np.arange(200), np.arange(200, 300)
     for describe, sees in ((mean_rgb, by_mean), (colour_histogram, by_histogram)):
         colours = describe(images)
-        found = forest(colours[train], labels[train], colours[test], classes=2)
+        found = random_forest(colours[train], labels[train], colours[test], classes=2)
         right = (found.argmax(1) == labels[test]).mean()
         assert right > 0.65 if sees else right < 0.65, (describe, right)
 
 
 def test_majority_is_how_frequent_the_training_classes_are() -> None:
-    found = majority([0, 2, 2, 2], tested=3, classes=4)
+    found = majority([0, 2, 2, 2], test_patches=3, classes=4)
     np.testing.assert_array_equal(found, [[0.25, 0, 0.75, 0]] * 3)
 
 
 def test_the_forest_repeats_itself_and_leaves_untrained_classes_at_zero() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.random((100, 3), np.float32), rng.choice([0, 3], 100)
-    one = forest(x, y, x[:20], classes=5)
+    one = random_forest(x, y, x[:20], classes=5)
     assert one.shape == (20, 5)
     np.testing.assert_array_equal(one[:, [1, 2, 4]], 0)
     np.testing.assert_allclose(one.sum(1), 1)
-    np.testing.assert_array_equal(one, forest(x, y, x[:20], classes=5))
+    np.testing.assert_array_equal(one, random_forest(x, y, x[:20], classes=5))
 
 
 def test_colour_alone_goes_far_on_real_prostate_patches() -> None:
@@ -117,10 +117,12 @@ def test_colour_alone_goes_far_on_real_prostate_patches() -> None:
     chosen = [files[i] for i in rng.choice(len(files), 400, replace=False)]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in chosen])
     _, labels = np.unique([file.parent.name for file in chosen], return_inverse=True)
-    assert (majority(labels[:300], tested=100, classes=3).argmax(1) == labels[300:]).mean() < 0.45
+    assert (
+        majority(labels[:300], test_patches=100, classes=3).argmax(1) == labels[300:]
+    ).mean() < 0.45
     for describe, least in ((mean_rgb, 0.8), (colour_histogram, 0.85)):
         colours = describe(images)
-        found = forest(colours[:300], labels[:300], colours[300:], classes=3)
+        found = random_forest(colours[:300], labels[:300], colours[300:], classes=3)
         assert (found.argmax(1) == labels[300:]).mean() > least
 
 

@@ -19,8 +19,8 @@ from morefromless.data.store import Store
 from morefromless.encoders import build_encoder
 from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.calibration import calibrate
-from morefromless.evaluation.evaluate import answer, answer_of, evaluate, open_store
-from morefromless.evaluation.frozen import CHUNK, random_encoder, represent
+from morefromless.evaluation.evaluate import evaluate, evaluate_branch, evaluate_encoder, open_store
+from morefromless.evaluation.frozen import BATCH_SIZE, random_encoder, represent
 from morefromless.evaluation.loading import load_encoder, load_encoders
 from morefromless.evaluation.metadata import EncoderMetadata
 from morefromless.probes import LinearProbe
@@ -56,7 +56,7 @@ def test_features_are_those_of_a_plain_loop_wherever_the_run_lies(
             expected = torch.cat([frozen.encoder(image[None]) for image in images])
         features = frozen.features(tissue, "test")
         torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-4)
-        assert CHUNK > len(rows) > 0
+        assert BATCH_SIZE > len(rows) > 0
 
 
 def test_what_is_cached_is_bound_to_the_weights(copy: dict[str, Run], tissue: Store) -> None:
@@ -219,7 +219,7 @@ def test_other_data_or_no_such_branch_are_refused(
     copy: dict[str, Run], tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="'twin', only primary"):
-        answer_of(copy["asymmetric"], "twin", tissue, PROBE, "tissue")
+        evaluate_branch(copy["asymmetric"], "twin", tissue, PROBE, "tissue")
     monkeypatch.setattr(Store, "hash", "another")
     with pytest.raises(DataError):
         evaluate(copy["asymmetric"], tissue, PROBE)
@@ -236,7 +236,7 @@ def test_a_supervised_arm_answers_its_task_with_its_head(
         answer.classifier(answer.frozen.render(tissue, tissue.indices("test"))), dim=1
     )
     np.testing.assert_allclose(answer.probabilities, expected.detach(), rtol=1e-3, atol=1e-4)
-    assert not answer.frozen.answers_itself("cell")
+    assert not answer.frozen.uses_own_head("cell")
 
 
 def test_a_head_answers_its_task_however_typed_in_its_own_classes(
@@ -249,14 +249,14 @@ def test_a_head_answers_its_task_however_typed_in_its_own_classes(
         metadata=EncoderMetadata(branches={}, head=tissue.classes, options={}),
     )
     cell = run_config(tissue.path, tmp_path, kind="supervised", task="cell:by=area")
-    assert replace(frozen, config=cell).answers_itself("cell:area,ties=first")
+    assert replace(frozen, config=cell).uses_own_head("cell:area,ties=first")
     assert frozen.head_for("tissue", tissue) is frozen.head
     assert frozen.head_for("cell", tissue) is None
     backwards = tissue.relabelled(tissue.classes[::-1], len(tissue.classes) - 1 - tissue.labels)
     with pytest.raises(DataError, match="was trained on the classes"):
         calibrate(frozen, backwards, PROBE, "tissue")  # as mfl predict --store does
     with pytest.raises(DataError, match="was trained on the classes"):
-        answer(frozen, backwards, PROBE, "tissue", 0)
+        evaluate_encoder(frozen, backwards, PROBE, "tissue", 0)
 
 
 def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path) -> None:

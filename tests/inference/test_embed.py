@@ -140,7 +140,7 @@ def test_labels_that_are_not_known_are_missing(
 def test_what_is_done_is_not_done_again(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PART", 4)
+    monkeypatch.setattr(module, "PATCHES_PER_PART", 4)
     frozen = load_encoder(run.path)
     patches = Path(shutil.copytree(folder, tmp_path / "patches"))
     inputs = open_inputs(patches, frozen)

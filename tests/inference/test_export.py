@@ -20,7 +20,7 @@ from morefromless.encoders import build_encoder
 from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import export as module
-from morefromless.inference.export import FILES, export
+from morefromless.inference.export import EXPORTED_FILES, export
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from tests.conftest import run_config
@@ -52,7 +52,7 @@ def test_an_exported_encoder_gives_the_same_features_without_this_package(
     graphs = ["--onnx", "--torch-export", "--preprocessing"]
     assert cli.run(["export", str(run.path), str(out), *graphs]) == 0
     assert "encoder.onnx" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} <= set(FILES)
+    assert {path.name for path in out.iterdir()} <= set(EXPORTED_FILES)
     frozen = load_encoder(run.path)
     rows = tissue.indices("test")[:5]
     patches = np.asarray(tissue.array("he")[rows])
@@ -115,7 +115,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     (out / "thesis.tex").write_text("")
     with pytest.raises(ConfigError, match=r"contains other files \(thesis.tex\)"):
         export(frozen, out)
-    monkeypatch.setattr(module, "CLOSE", -1)
+    monkeypatch.setattr(module, "TOLERANCE", -1)
     with pytest.raises(DataError, match="differ from PyTorch's"):
         export(frozen, tmp_path / "other", torch_export=True)
     assert not (tmp_path / "other" / "encoder.pt2").exists()

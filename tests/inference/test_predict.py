@@ -196,9 +196,9 @@ def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path
     height, width = pictures[0].shape
     down, across = np.nonzero(abs(pictures[0] - pictures[1])[: height * 4 // 5] > 50)
     assert len(down)
-    middle = patches.corners[tile] + patches.extent / 2
+    middle = patches.corners[tile] + patches.side_level0 / 2
     assert across.mean() / width == pytest.approx(middle[0] / 512, abs=0.02)
-    assert np.ptp(across) / width == pytest.approx(patches.extent / 512, abs=0.02)
+    assert np.ptp(across) / width == pytest.approx(patches.side_level0 / 512, abs=0.02)
     assert np.ptp(down) == pytest.approx(np.ptp(across), abs=3)
 
 

@@ -16,7 +16,7 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoders
-from morefromless.questions import Reply, ask, build_question
+from morefromless.questions import Reply, build_question, evaluate_questions
 from morefromless.questions.expression import pearson
 from morefromless.questions.few_shot import FewShot, draw_shots
 from morefromless.questions.retrieval import Retrieval, recalls
@@ -37,7 +37,7 @@ def values(reply: Reply) -> dict[tuple[str, str], float]:
 
 
 def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
-    (reply,) = ask(
+    (reply,) = evaluate_questions(
         run, tissue, [build_question("few-shot:shots=1/5,draws=3")], Probe(probe="knn:1"), "tissue"
     )
     for name, frozen in load_encoders(run).items():
@@ -66,7 +66,7 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     assert len(reply.notes) == 1
     least = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
     many = build_question(f"few-shot:shots={least + 1},draws=1")
-    (more,) = ask(run, tissue, [many], Probe(labels=0.4), "tissue")
+    (more,) = evaluate_questions(run, tissue, [many], Probe(labels=0.4), "tissue")
     assert (
         more.notes[0] == "Accuracy of a linear probe on the test patches: one draw of the labels."
     )
@@ -76,7 +76,7 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
 
 
 def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morefromless.questions.retrieval.CHUNK", 7)
+    monkeypatch.setattr("morefromless.questions.retrieval.QUERIES_PER_BATCH", 7)
     draw = torch.Generator().manual_seed(0)
     queries = torch.randn(40, 8, generator=draw)
     gallery = queries + torch.randn(40, 8, generator=draw)
@@ -92,14 +92,16 @@ def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store) -> None:
-    (reply,) = ask(run, tissue, [build_question("retrieval:at=1/10")], Probe(), "tissue")
+    (reply,) = evaluate_questions(
+        run, tissue, [build_question("retrieval:at=1/10")], Probe(), "tissue"
+    )
     shares = values(reply)
     assert shares["by chance", "at 10"] == pytest.approx(10 / 45)
     trained = shares["primary to privileged", "at 10"]
     assert trained > shares["by chance", "at 10"]
     both = load_encoders(run)
     with pytest.raises(ConfigError, match="provides one branch only"):
-        Retrieval().ask({"primary": both["primary"]}, tissue, Probe(), "tissue")
+        Retrieval().evaluate({"primary": both["primary"]}, tissue, Probe(), "tissue")
 
 
 def test_expression_is_a_ridge_and_pearsons_correlation(
@@ -115,7 +117,9 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
         Store, "array", lambda s, n: genes_of.get(n) if n in genes_of else array(s, n)
     )
     monkeypatch.setattr(Store, "channels", lambda *_: ("KNOWN", "NOISE", "CONSTANT"))
-    (reply,) = ask(run, tissue, [build_question("expression:show=2")], Probe(), "tissue")
+    (reply,) = evaluate_questions(
+        run, tissue, [build_question("expression:show=2")], Probe(), "tissue"
+    )
     given = values(reply)
     assert given["KNOWN", "primary"] > 0.95
     assert abs(given["NOISE", "primary"]) < 0.6
@@ -138,10 +142,10 @@ def test_a_branch_without_test_patches_is_not_asked(run: Run, tissue: Store) -> 
     store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
     both = load_encoders(run)
     both["privileged"] = replace(both["privileged"], modality_spec="full:ihc", folder=None)
-    reply = FewShot((5,), 1).ask(both, store, Probe(probe="ridge"), "tissue")
+    reply = FewShot((5,), 1).evaluate(both, store, Probe(probe="ridge"), "tissue")
     assert {score.column for score in reply.scores} == {"primary"}
     with pytest.raises(DataError, match=r"No test patch of .* has both views"):
-        Retrieval().ask(both, store, Probe(), "tissue")
+        Retrieval().evaluate(both, store, Probe(), "tissue")
 
 
 def test_mfl_probe_shows_the_tables(
@@ -156,15 +160,17 @@ def test_mfl_probe_shows_the_tables(
     shown, refused = capsys.readouterr()
     assert (shown, "astrology" in refused) == ("", True)  # before anything is computed
     with pytest.raises(ConfigError, match="shots and draws of 1 or more"):
-        ask(run, tissue, [build_question("few-shot:draws=0")], Probe(), "tissue")
+        evaluate_questions(run, tissue, [build_question("few-shot:draws=0")], Probe(), "tissue")
     with pytest.raises(DataError, match="holds images"):
-        ask(run, tissue, [build_question("expression:array=he")], Probe(), "tissue")
+        evaluate_questions(run, tissue, [build_question("expression:array=he")], Probe(), "tissue")
 
 
 def test_branches_without_expander_are_compared_as_they_are(tissue: Store, tmp_path: Path) -> None:
     options = {"no_expander": ["primary", "privileged"], "width": 96, "primary": "downsample:16"}
     bare = pretrain(run_config(tissue.path, tmp_path / "bare", epochs=1, **options))
-    (reply,) = ask(bare, tissue, [build_question("retrieval:at=5")], Probe(), "tissue")
+    (reply,) = evaluate_questions(
+        bare, tissue, [build_question("retrieval:at=5")], Probe(), "tissue"
+    )
     one, other = load_encoders(bare).values()
     rows = tissue.indices("test")
     expected = recalls(one.represent(tissue, rows), other.represent(tissue, rows), (5,))

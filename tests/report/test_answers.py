@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morefromless.report.answers import show_answers
-from morefromless.report.words import ROUGH
+from morefromless.report.answers import show_scores
+from morefromless.report.words import UNRELIABLE_NOTE
 
 
 def branch(name: str, predicted: list[int]) -> Any:
@@ -23,7 +23,7 @@ def branch(name: str, predicted: list[int]) -> Any:
 
 
 def test_a_mark_at_any_branch_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    show_answers([branch("primary", [0, 1, 0, 1]), branch("privileged", [0, 0, 1, 1])])
+    show_scores([branch("primary", [0, 1, 0, 1]), branch("privileged", [0, 0, 1, 1])])
     said = capsys.readouterr().out
     assert "100.0 [100.0, 100.0] †" in said
-    assert ROUGH in said
+    assert UNRELIABLE_NOTE in said

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from morefromless.report import confusion
-from morefromless.report.style import PAGE
+from morefromless.report.style import PAGE_WIDTH
 
 NAMES = ["x" * 60, '<b> & "quotes" \'', "$x^$ {a}", "נסיון", "نسيج"]
 
@@ -32,13 +32,13 @@ def drawn(
 def test_any_number_of_classes_fits(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     classes = [*NAMES, *(f"class-{n}" for n in range(25))][:count]
     figure, numbers = drawn(classes, monkeypatch)
-    assert bool(figure.axes[0].texts) == (count <= confusion.NUMBERED)
+    assert bool(figure.axes[0].texts) == (count <= confusion.MAX_NUMBERED_CLASSES)
     assert set(numbers["true"]) == set(classes)  # not abbreviated in the file
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert max(map(len, shown)) <= confusion.LETTERS
+    assert max(map(len, shown)) <= confusion.MAX_NAME_LENGTH
     assert shown[1:5] == classes[1:5]
     if count < 30:
-        assert figure.get_figwidth() <= PAGE + 0.1
+        assert figure.get_figwidth() <= PAGE_WIDTH + 0.1
 
 
 def test_the_figure_grows_with_long_titles(monkeypatch: pytest.MonkeyPatch) -> None:

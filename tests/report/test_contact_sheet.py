@@ -17,7 +17,7 @@ from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality
-from morefromless.report.bars import distinctive, on_one_scale
+from morefromless.report.bars import bars_on_common_scale, distinctive_values
 from morefromless.report.contact_sheet import draw_sheet, view_columns
 from morefromless.report.fonts import set_fonts
 from morefromless.report.sheet import write_sheet
@@ -207,7 +207,9 @@ def test_below_each_view_stands_what_was_drawn() -> None:
 
 def test_vectors_are_named_bars_on_one_scale() -> None:
     values = torch.tensor([[0.0, 2.0, -1.0, 5.0], [4.0, 0.0, 0.0, 9.0]])
-    drawn = on_one_scale({"seen": values, "view": values / 2}, {"KRT5": 1, "VIM": 2, "CD3E": 0})
+    drawn = bars_on_common_scale(
+        {"seen": values, "view": values / 2}, {"KRT5": 1, "VIM": 2, "CD3E": 0}
+    )
     figure = draw_sheet({**drawn}, ["a", "b"], "")
     [axes] = figure.axes
     widths = [bar.get_width() for bar in axes.patches]
@@ -233,5 +235,5 @@ def test_values_that_tell_classes_apart_are_shown() -> None:
         classes=("x", "y"),
         meta=SimpleNamespace(arrays=arrays),
     )
-    assert list(distinctive(how, store))[:2] == ["C", "A"]  # type: ignore[arg-type]
-    assert len(distinctive(how, store)) == 4  # type: ignore[arg-type]
+    assert list(distinctive_values(how, store))[:2] == ["C", "A"]  # type: ignore[arg-type]
+    assert len(distinctive_values(how, store)) == 4  # type: ignore[arg-type]

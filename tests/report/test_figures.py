@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from morefromless.analysis.similarity import LayerCka
 from morefromless.evaluation.results import Results
 from morefromless.report import figures, map_figure, similarity_figure
-from morefromless.report.style import COLUMN, PAGE, write_figure
+from morefromless.report.style import COLUMN_WIDTH, PAGE_WIDTH, write_figure
 from tests.conftest import changed
 from tests.report.handmade import condition, interval, results, summary
 
@@ -167,7 +167,7 @@ def test_floors_whose_lines_hide_each_other_are_named() -> None:
 
 @pytest.mark.parametrize("draw", [figures.density, figures.panels])
 def test_figures_have_the_width_of_a_column_or_a_page(draw: Callable[[Results], Figure]) -> None:
-    widths = [COLUMN, 1.5 * COLUMN, PAGE]
+    widths = [COLUMN_WIDTH, 1.5 * COLUMN_WIDTH, PAGE_WIDTH]
     assert draw(results()).get_figwidth() in widths
     assert draw(results(("tissue", "cell"))).get_figwidth() in widths
 
@@ -208,7 +208,7 @@ def test_two_seeds_are_told_apart_on_a_map_of_any_names(tmp_path: Path) -> None:
     assert len(set(names[0])) == 9
     assert names[1:] == [[], titles]
     assert keys[1].get_title().get_text() == "18 groups: too many to name"
-    assert figure.get_figwidth() == PAGE
+    assert figure.get_figwidth() == PAGE_WIDTH
 
 
 @pytest.mark.parametrize("partner", ["", ", independent, with downsample:14"])

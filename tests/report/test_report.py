@@ -12,7 +12,7 @@ from morefromless import cli, experiments, report
 from morefromless.errors import ConfigError
 from morefromless.experiments import experiment_names
 from morefromless.report.content import CellFile, ExperimentFile
-from morefromless.report.parts import part
+from morefromless.report.parts import build_experiment_section
 from morefromless.report.report import write_overview, write_report
 from morefromless.report.study import write_study
 from tests.report.handmade import (
@@ -112,7 +112,7 @@ def test_every_study_has_all_columns_of_the_floors(tmp_path: Path) -> None:
         name="x", title="x", about="", studies={"few": "few", "all": "all"}, cells=[cell]
     )
     studies = {"few": replace(plain, summaries=fewer), "all": plain}
-    floors = part(file, studies, tmp_path).floors
+    floors = build_experiment_section(file, studies, tmp_path).floors
     assert floors is not None
     assert floors.header == ("of", "majority", "random encoder")
     assert [len(row) for row in floors.rows] == [3, 3]

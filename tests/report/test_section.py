@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from morefromless.evaluation.intervals import Interval, Unit
-from morefromless.report.section import Report, Section, interval, p_value, rough_note
-from morefromless.report.words import ROUGH, metric_value
+from morefromless.report.section import Report, Section, interval, p_value, unreliable_note
+from morefromless.report.words import UNRELIABLE_NOTE, metric_value
 from tests.report.handmade import HOSTILE
 
 
@@ -39,7 +39,7 @@ def test_rough_intervals_are_marked_and_the_mark_is_explained(
     cell = interval(bounded)
     assert cell.endswith("†") == marked
     tables = [Section("title", ("arm", "accuracy"), [("one", cell)], [])]
-    assert rough_note(tables) == ([ROUGH] if marked else [])
+    assert unreliable_note(tables) == ([UNRELIABLE_NOTE] if marked else [])
 
 
 def test_names_mean_themselves_in_markdown_and_in_the_terminal(

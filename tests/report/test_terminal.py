@@ -8,7 +8,7 @@ from rich.console import Console
 
 from morefromless.report import tables
 from morefromless.report.section import Section
-from morefromless.report.terminal import show_table, wrote
+from morefromless.report.terminal import show_table, show_written
 from tests.report.handmade import results
 
 
@@ -96,6 +96,6 @@ def test_a_terminal_of_ascii_is_sent_no_lines_of_boxes(monkeypatch: pytest.Monke
 
 
 def test_at_most_five_paths_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    wrote([Path(f"{n}.svg") for n in range(9)])
+    show_written([Path(f"{n}.svg") for n in range(9)])
     text = " ".join(capsys.readouterr().out.split())
     assert text == "Wrote 0.svg, 1.svg, 2.svg, 3.svg, 4.svg and 4 more."

@@ -41,7 +41,7 @@ def test_agrees_with_every_reference(case: Case) -> None:
     counts = np.bincount(nuclei["type"], minlength=6)
     np.testing.assert_array_equal(counts, case.output("info.counts"))
     for name, rule in RULES.items():
-        assert rule.most(nuclei, 1)[0] == case.output(name), name
+        assert rule.most_frequent_types(nuclei, 1)[0] == case.output(name), name
     assert {*case.names(), *case.names("info")} == {*RULES, *OTHERS}
 
 
@@ -64,7 +64,7 @@ def test_agrees_with_a_plain_loop(rows: list[tuple[int, int, int, bool]], rule: 
         most = max(votes.values(), default=0)
         best = [kind for kind, held in votes.items() if held == most]  # in the order of the table
         expected.append((min(best) if rule.ties == "lowest" else best[0]) if best else 0)
-    assert rule.most(table.astype({"counted": bool}), 5).tolist() == expected
+    assert rule.most_frequent_types(table.astype({"counted": bool}), 5).tolist() == expected
 
 
 def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
@@ -87,7 +87,7 @@ def test_the_nuclei_of_a_store_are_counted_once_for_each_rule(
         counted.append(rule)
         return np.arange(patches) % 2
 
-    monkeypatch.setattr(Cell, "most", most)
+    monkeypatch.setattr(Cell, "most_frequent_types", most)
     store = Store.open(tissue.path)
     for rule in (Cell(), Cell(), Cell(by="area"), Cell()):
         assert store.select(task=rule).labels.tolist()[:3] == [0, 1, 0]

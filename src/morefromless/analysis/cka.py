@@ -18,7 +18,7 @@ from morefromless.analysis.layers import forward_hooks
 from morefromless.errors import ConfigError, DataError
 
 Estimator = Literal["unbiased", "biased"]
-COLUMNS = 8192
+FEATURES_PER_BLOCK = 8192
 """Features that are centred and multiplied in one step, so that they stay in the CPU cache."""
 
 
@@ -42,14 +42,14 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
     flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
     products = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)
     offset = torch.zeros((), dtype=torch.float64, device=flat.device)
-    for part in torch.split(flat, COLUMNS, dim=1):
-        mean = part.mean(dim=0)
-        products += _product(part - mean)
+    for block in torch.split(flat, FEATURES_PER_BLOCK, dim=1):
+        mean = block.mean(dim=0)
+        products += _product(block - mean)
         offset += mean.square().sum(dtype=torch.float64)
     products = products.triu() + products.triu(diagonal=1).T
     spread = products.diagonal().mean()
-    least = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
-    return _centre(products, estimator), bool(spread > least)
+    min_spread = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
+    return _centre(products, estimator), bool(spread > min_spread)
 
 
 def _product(features: Tensor) -> Tensor:
@@ -131,19 +131,19 @@ class Cka:
         `layers` selects a subset of each network's layers. Unbiased values may be slightly below 0
         or above 1. Raises `DataError` if a layer's features are constant: its CKA is 0 / 0.
         """
-        chosen = self.layers if layers is None else layers
+        selected = self.layers if layers is None else layers
         if self.hsic is None:
             raise DataError("No batch has been added, so there is no CKA.")
         for network in (a, b):
-            constant = [name for name in self.constant(network) if name in chosen[network]]
+            constant = [name for name in self.constant(network) if name in selected[network]]
             if constant:
                 raise DataError(
                     f"Layer '{constant[0]}' of {network} has the same features for all patches, so "
                     f"its CKA is undefined ({len(constant)} such layers); exclude it."
                 )
         index_of = {key: index for index, key in enumerate(self._varies)}
-        rows = [index_of[a, name] for name in chosen[a]]
-        columns = [index_of[b, name] for name in chosen[b]]
+        rows = [index_of[a, name] for name in selected[a]]
+        columns = [index_of[b, name] for name in selected[b]]
         norms = self.hsic.diagonal().sqrt()
         values = self.hsic[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
         return values.cpu().numpy()
@@ -153,10 +153,11 @@ class Cka:
         return [name for name in self.layers[network] if not self._varies[network, name]]
 
     def _gram(self, network: str, name: str, output: Tensor) -> Tensor:
-        least = 4 if self.estimator == "unbiased" else 2
-        if len(output) < least:
+        min_patches = 4 if self.estimator == "unbiased" else 2
+        if len(output) < min_patches:
             raise ConfigError(
-                f"{self.estimator} CKA needs batches of {least} patches or more, not {len(output)}."
+                f"{self.estimator} CKA needs batches of {min_patches} patches or more, "
+                f"not {len(output)}."
             )
         centred, varies = gram(output, self.estimator)
         self._varies[network, name] |= varies

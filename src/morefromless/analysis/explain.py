@@ -17,7 +17,7 @@ from morefromless.config import ExplainConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import Answer, answer_of, open_store
+from morefromless.evaluation.evaluate import Answer, evaluate_branch, open_store
 from morefromless.evaluation.metrics import confusion
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
@@ -104,8 +104,8 @@ class Disagreements:
         """Yield the number of correct patches of each encoder, and of disagreements."""
         predictions = self.predictions
         for side, title in enumerate(self.titles):
-            right = int((predictions[side] == self.labels).sum())
-            yield f"{title}: {right:,} of {len(self.ids):,} test patches correct"
+            correct = int((predictions[side] == self.labels).sum())
+            yield f"{title}: {correct:,} of {len(self.ids):,} test patches correct"
         yield f"They disagree on {int((predictions[0] != predictions[1]).sum()):,}."
 
 
@@ -118,25 +118,30 @@ def explain(config: ExplainConfig) -> Disagreements:
     """
     runs = (Run.open(config.run_a, config.trust), Run.open(config.run_b, config.trust))
     _check_same_patches(*runs)
-    raw = open_store(runs[0], config.store)
+    full_store = open_store(runs[0], config.store)
     task = config.task or runs[0].config.arm.task
     device = resolve_device(config.analysis.device)
     with Bar(total=5, desc="explain", unit="part") as bar:
-        a, b = (answer_of(run, config.branch, raw, config.probe, task, device) for run in runs)
-        store = raw.select(a.frozen.modality, b.frozen.modality, task=build_task(task))
+        a, b = (
+            evaluate_branch(run, config.branch, full_store, config.probe, task, device)
+            for run in runs
+        )
+        store = full_store.select(a.frozen.modality, b.frozen.modality, task=build_task(task))
         rows = store.indices("test")
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has the views of both runs.")
         bar.update()
-        features = (_features(a, raw, rows, device), _features(b, raw, rows, device))
-        probabilities = np.stack([_select(answer, rows, answer.probabilities) for answer in (a, b)])
+        features = (_features(a, full_store, rows, device), _features(b, full_store, rows, device))
+        probabilities = np.stack(
+            [_values_of_rows(answer, rows, answer.probabilities) for answer in (a, b)]
+        )
         bar.update()
         gallery = disagreements(probabilities)
         if config.gallery == "all":
             gallery = np.concatenate([gallery, np.setdiff1d(np.arange(len(rows)), gallery)])
         primary, privileged = _pictures(a, b, store, rows, config.thumbnail)
         bar.update()
-        overlays = (
+        cams_by_encoder = (
             _cams(a, store, rows[gallery], config, device),
             _cams(b, store, rows[gallery], config, device),
         )
@@ -160,7 +165,7 @@ def explain(config: ExplainConfig) -> Disagreements:
         primary=primary,
         privileged=privileged,
         gallery=gallery,
-        cams=overlays,
+        cams=cams_by_encoder,
     )
 
 
@@ -187,8 +192,8 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
     partners = [c.arm.privileged for c in configs if c and c.arm.kind in ("asymmetric", "trident")]
     for spec in (*partners, f"full:{frozen.modality.array}"):
         modality = build_modality(spec)
-        shown = not modality.vector and modality.array in store.arrays
-        if shown and modality != frozen.modality:
+        displayable = not modality.vector and modality.array in store.arrays
+        if displayable and modality != frozen.modality:
             return spec
     return None
 
@@ -210,13 +215,13 @@ def _check_same_patches(a: Run, b: Run) -> None:
         )
 
 
-def _select(answer: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _values_of_rows(answer: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Select the values of the patches `rows` from values of all test patches of an encoder."""
     return np.asarray(values[np.searchsorted(answer.store.indices("test"), rows)])
 
 
 def _features(answer: Answer, store: Store, rows: Rows, device: str) -> npt.NDArray[np.float32]:
-    return _select(answer, rows, answer.frozen.features(store, "test", device).numpy())
+    return _values_of_rows(answer, rows, answer.frozen.features(store, "test", device).numpy())
 
 
 def _pictures(
@@ -286,7 +291,7 @@ def _notes(
         f"Pictures show the input of A ({specs[0]})"
         + (f" and, next to it, {denser}." if denser else ".")
     )
-    if not all(answer.frozen.answers_itself(answer.task) for answer in (a, b)):
+    if not all(answer.frozen.uses_own_head(answer.task) for answer in (a, b)):
         yield (
             f"Encoders without a head for the task are evaluated with a {config.probe.name} probe "
             "with the options of this command, which may differ from those of their study."
@@ -303,7 +308,7 @@ def _notes(
     for name, answer in (("A", a), ("B", b)):
         if cam_layer(answer) is None and config.cam_layer is None:
             yield f"{name}'s encoder has no feature maps, so it has no GradCAM."
-    for name, constant in zip("AB", cka.left_out, strict=True):
+    for name, constant in zip("AB", cka.constant_layers, strict=True):
         if constant:
             yield (
                 f"{len(constant)} layers of {name} are constant over the patches ({constant[0]}), "

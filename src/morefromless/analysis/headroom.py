@@ -31,7 +31,7 @@ from morefromless.progress import Bar
 from morefromless.tasks import build_task
 
 FOLDS = 5
-BLOCK = 8
+PATCHES_PER_BLOCK = 8
 """Patches whose textures are computed in one step, so that they stay in the CPU cache."""
 PENALTIES = tuple(10.0**power for power in range(-6, 1))
 """Ridge penalties, as shares of the features' total variance; the best out of fold is used."""
@@ -105,12 +105,14 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
         )
     axes, variances = principal_axes(dense[0], config.components)
     target = dense[0] @ axes
-    out_of_fold, on_test = predict(sparse[0], target, sparse[1], store.groups("train"))
-    unexplained = (target - out_of_fold).square().sum(0) / target.square().sum(0)
+    train_predictions, test_predictions = predict_out_of_fold(
+        sparse[0], target, sparse[1], store.groups("train")
+    )
+    unexplained = (target - train_predictions).square().sum(0) / target.square().sum(0)
     labels = torch.from_numpy(store.labels)
     correct = [
-        _correct(*features, labels[train], labels[test], len(store.classes))
-        for features in (sparse, dense, (out_of_fold, on_test))
+        _correct_predictions(*features, labels[train], labels[test], len(store.classes))
+        for features in (sparse, dense, (train_predictions, test_predictions))
     ]
     groups = store.groups("test")
     return Headroom(
@@ -134,7 +136,7 @@ def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return vectors[:, order], values[order] / values.sum()
 
 
-def predict(
+def predict_out_of_fold(
     train: Tensor, target: Tensor, test: Tensor, groups: npt.NDArray[np.object_] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Ridge predictions of `target` (N, K) from `train` (N, D) out of fold, and from `test`.
@@ -151,8 +153,8 @@ def predict(
             predictions[k, ~rows] = prediction
     best = (predictions - target).square().sum(1).argmin(0)  # (K,)
     columns = torch.arange(target.shape[1])
-    final = torch.stack(list(_ridges(train, target, test)))
-    return predictions[best, :, columns].T, final[best, :, columns].T
+    test_predictions = torch.stack(list(_ridges(train, target, test)))
+    return predictions[best, :, columns].T, test_predictions[best, :, columns].T
 
 
 def _folds(patches: int, groups: npt.NDArray[np.object_] | None) -> Tensor:
@@ -178,8 +180,8 @@ def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
 def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, Tensor]:
     """Training and test features of a view: from the reference encoder, or hand-crafted."""
     if config.encoder is None:
-        described = torch.from_numpy(handcrafted(store, build_modality(spec)))
-        return described[store.indices("train")], described[store.indices("test")]
+        features = torch.from_numpy(handcrafted(store, build_modality(spec)))
+        return features[store.indices("train")], features[store.indices("test")]
     encoder = build_encoder(config.encoder, build_modality(spec).channels)
     if not encoder.pretrained:
         raise ConfigError(
@@ -188,7 +190,7 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
         )
     size = config.size or encoder.input_size
     folder = config.out / "features"
-    frozen = FrozenEncoder(encoder.eval(), spec, size, "reference", None, shared=folder)
+    frozen = FrozenEncoder(encoder.eval(), spec, size, "reference", None, shared_cache=folder)
     device = resolve_device(config.device)
     return (
         frozen.features(store, "train", device, label=f"{spec}, train"),
@@ -210,7 +212,9 @@ def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
     side = store.array(modality.array).shape[1]
     textures = []
     with Bar(desc="textures", total=len(colours), unit=" patches", delay=2) as bar:
-        for rows in np.array_split(np.arange(len(colours)), max(1, len(colours) // BLOCK)):
+        for rows in np.array_split(
+            np.arange(len(colours)), max(1, len(colours) // PATCHES_PER_BLOCK)
+        ):
             textures.append(_textures(torch.from_numpy(np.asarray(colours[rows])), side).numpy())
             bar.update(len(rows))
     return np.concatenate([np.sqrt(histograms), np.concatenate(textures)], axis=1)
@@ -224,8 +228,8 @@ def _textures(images: Tensor, side: int) -> Tensor:
     octaves = []
     while image.shape[-1] >= 4:
         coarse = F.avg_pool2d(image, 2)
-        removed = image - F.interpolate(coarse, size=image.shape[-2:], mode="bilinear")
-        octaves.append(_deviation(removed.flatten(2)[0]).reshape(-1, 3))
+        detail = image - F.interpolate(coarse, size=image.shape[-2:], mode="bilinear")
+        octaves.append(_deviation(detail.flatten(2)[0]).reshape(-1, 3))
         image = coarse
     return torch.cat(octaves, dim=1)
 
@@ -247,7 +251,7 @@ def _standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     return (train - mean) / scale, (test - mean) / scale
 
 
-def _correct(
+def _correct_predictions(
     train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, classes: int
 ) -> npt.NDArray[np.bool_]:
     """Whether a ridge probe of these features classifies each test patch correctly: (tests,)."""

@@ -110,10 +110,13 @@ class Inspector:
         rows = store.indices("train")[nearest.indices.numpy()]
         array = self.frozen.modality.array
         side = store.array(array).shape[1]
-        wholes = pictures(build_modality(f"full:{array}"), store, rows, side, SIDE)
+        neighbour_pictures = pictures(build_modality(f"full:{array}"), store, rows, side, SIDE)
         return [
             Neighbour(
-                str(store.table["id"].iloc[row]), store.classes[store.labels[row]], float(d), whole
+                str(store.table["id"].iloc[row]),
+                store.classes[store.labels[row]],
+                float(d),
+                picture,
             )
-            for row, d, whole in zip(rows, nearest.values, wholes, strict=True)
+            for row, d, picture in zip(rows, nearest.values, neighbour_pictures, strict=True)
         ]

@@ -32,15 +32,16 @@ def layer_cka(
     they have the same initial weights. Raises `ConfigError` if there are too few patches.
     """
     unbiased = analysis.estimator == "unbiased"
-    least = 4 if unbiased else 2
-    if len(rows) < least:
+    min_patches = 4 if unbiased else 2
+    if len(rows) < min_patches:
         raise ConfigError(
-            f"{analysis.estimator} CKA needs {least} patches or more, but there are {len(rows)}."
+            f"{analysis.estimator} CKA needs {min_patches} patches or more, but there are "
+            f"{len(rows)}."
         )
     sample = rows
     if 0 < analysis.cka_patches < len(rows):
         rng = np.random.default_rng(analysis.seed)
-        sample = np.sort(rng.choice(rows, max(analysis.cka_patches, least), replace=False))
+        sample = np.sort(rng.choice(rows, max(analysis.cka_patches, min_patches), replace=False))
     firsts = {arm: encoders[0] for arm, encoders in arms.items()}
     for encoders in arms.values():
         for frozen in encoders:
@@ -57,7 +58,7 @@ def layer_cka(
     def batches() -> Iterator[dict[str, Tensor]]:
         # Shuffled: a store is sorted by class, so each batch would contain a single class.
         order = np.random.default_rng(analysis.seed).permutation(sample)
-        parts = np.array_split(order, batches_of(len(sample), analysis))
+        parts = np.array_split(order, count_batches(len(sample), analysis))
         for part in Bar(parts, desc="CKA", unit="batch"):
             yield {arm: first.render(store, part, device) for arm, first in firsts.items()}
 
@@ -66,7 +67,7 @@ def layer_cka(
     return similarities(networks, layers, batches(), seeds, analysis.estimator)
 
 
-def batches_of(patches: int, analysis: Analysis) -> int:
+def count_batches(patches: int, analysis: Analysis) -> int:
     """Number of batches for CKA of this many patches."""
     if analysis.estimator == "biased":
         return 1

@@ -46,15 +46,15 @@ def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -
     if the network does not have a layer; the message suggests similar names.
     """
     if not isinstance(selection, str):
-        return [_known(network, name) for name in selection]
+        return [_existing_layer(network, name) for name in selection]
     if selection == "auto":
         names = convolutions(network)
-        return names if len(names) > 2 else blocks(network) or _weighted(network)
+        return names if len(names) > 2 else blocks(network) or _layers_with_weights(network)
     if selection == "convolutions":
-        return convolutions(network) or _none(selection)
+        return convolutions(network) or _raise_missing(selection)
     if selection == "blocks":
-        return blocks(network) or _none(selection)
-    return [_known(network, name.strip()) for name in selection.split("+")]
+        return blocks(network) or _raise_missing(selection)
+    return [_existing_layer(network, name.strip()) for name in selection.split("+")]
 
 
 def stage_convolutions(network: nn.Module) -> list[str]:
@@ -64,15 +64,15 @@ def stage_convolutions(network: nn.Module) -> list[str]:
     the last convolution are returned. For a network with fewer than two convolutions, such as a
     transformer (patch embedding only), the result is empty.
     """
-    every = convolutions(network)
-    if len(every) < 2:
+    all_names = convolutions(network)
+    if len(all_names) < 2:
         return []
     firsts = {block.rpartition(".")[0]: block for block in reversed(blocks(network))}
-    names = [every[0]]
+    names = [all_names[0]]
     for block in reversed(list(firsts.values())):
-        inside = [name for name in every if name.startswith(f"{block}.")]
+        inside = [name for name in all_names if name.startswith(f"{block}.")]
         names += inside[:1]
-    return list(dict.fromkeys(names if len(names) > 1 else [every[0], every[-1]]))
+    return list(dict.fromkeys(names if len(names) > 1 else [all_names[0], all_names[-1]]))
 
 
 def gradcam_layers(network: nn.Module, images: Tensor) -> list[str]:
@@ -128,7 +128,7 @@ def execution_order(network: nn.Module, names: Sequence[str], images: Tensor) ->
     return list(dict.fromkeys(order))
 
 
-def _weighted(network: nn.Module) -> list[str]:
+def _layers_with_weights(network: nn.Module) -> list[str]:
     return [
         name
         for name, part in network.named_modules()
@@ -136,14 +136,14 @@ def _weighted(network: nn.Module) -> list[str]:
     ]
 
 
-def _known(network: nn.Module, name: str) -> str:
-    known = [known for known, _ in network.named_modules() if known]
-    if name in known:
+def _existing_layer(network: nn.Module, name: str) -> str:
+    names = [existing for existing, _ in network.named_modules() if existing]
+    if name in names:
         return name
-    near = near_names(name, known, 3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"its first layer is {known[0]}."
+    near = near_names(name, names, 3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"its first layer is {names[0]}."
     raise ConfigError(f"The encoder has no layer '{name}'; {hint}")
 
 
-def _none(selection: str) -> list[str]:
+def _raise_missing(selection: str) -> list[str]:
     raise ConfigError(f"The encoder has no {selection}; give names of layers.")

@@ -72,11 +72,11 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
     nearest = np.empty((len(unit), count), np.int64)
     for start in range(0, len(unit), 1024):
         rows = np.arange(start, min(start + 1024, len(unit)))
-        near = unit[rows] @ unit.T
-        near[np.arange(len(rows)), rows] = -np.inf
+        similarity = unit[rows] @ unit.T
+        similarity[np.arange(len(rows)), rows] = -np.inf
         # Sort only patches that are at least as near as the last selected neighbour.
-        limits = np.partition(near, -last, axis=1)[:, -last]
-        for row, similarities, least in zip(rows, near, limits, strict=True):
-            places = np.flatnonzero(similarities >= least)
-            nearest[row] = places[np.argsort(-similarities[places], kind="stable")[:count]]
+        limits = np.partition(similarity, -last, axis=1)[:, -last]
+        for row, similarities, limit in zip(rows, similarity, limits, strict=True):
+            candidates = np.flatnonzero(similarities >= limit)
+            nearest[row] = candidates[np.argsort(-similarities[candidates], kind="stable")[:count]]
     return nearest

@@ -17,9 +17,9 @@ from morefromless.modalities import Modality
 
 Pictures = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
-AT_ONCE = 64
+BATCH_SIZE = 64
 """Batch size in patches."""
-HEAT = "inferno"
+HEAT_COLOURS = "inferno"
 """Matplotlib colour map for GradCAM. Its lightness is uniform, so it is readable in grey and for
 colour-blind readers."""
 
@@ -28,8 +28,8 @@ def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int)
     """Render patches in a modality at the network's `size`: (n, side, side, 3)."""
     pixels = np.empty((len(rows), side, side, 3), np.uint8)
     stored = store.array(modality.array)
-    for start in range(0, len(rows), AT_ONCE):
-        part = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), BATCH_SIZE):
+        part = rows[start : start + BATCH_SIZE]
         images = modality.render(torch.from_numpy(np.asarray(stored[part])), size)
         pixels[start : start + len(part)] = to_pictures(modality, images, side)
     return pixels
@@ -49,11 +49,11 @@ def cams(
     """
     pixels = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
     classifier, modality = answer.classifier.to(device), answer.frozen.modality
-    for start in range(0, len(rows), AT_ONCE):
-        part = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), BATCH_SIZE):
+        part = rows[start : start + BATCH_SIZE]
         images = answer.frozen.render(store, part, device)
-        for layer, over in overlay_cams(classifier, modality, images, layers, side).items():
-            pixels[layer][start : start + len(part)] = over
+        for layer, overlays in overlay_cams(classifier, modality, images, layers, side).items():
+            pixels[layer][start : start + len(part)] = overlays
     return pixels
 
 
@@ -71,7 +71,7 @@ def overlay_cams(
 def _blend(rgb: Tensor, heat: Tensor) -> Tensor:
     """Blend heat maps (n, S, S) over grey pictures (n, 3, S, S), more strongly at high values."""
     grey = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    colours = torch.from_numpy(matplotlib.colormaps[HEAT](heat.numpy())[..., :3]).float()
+    colours = torch.from_numpy(matplotlib.colormaps[HEAT_COLOURS](heat.numpy())[..., :3]).float()
     strength = 0.25 + 0.5 * heat[:, None]
     return grey * (1 - strength) + colours.permute(0, 3, 1, 2) * strength
 

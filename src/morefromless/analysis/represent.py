@@ -15,7 +15,7 @@ from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
-from morefromless.evaluation.evaluate import Answer, answer_of, no_store
+from morefromless.evaluation.evaluate import Answer, evaluate_branch, no_store
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
@@ -55,30 +55,34 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 
     Raises `ConfigError` or `DataError` if the folder does not contain a finished study.
     """
-    study = study_of(config.study, config.store, config.trust)
+    study = load_study_config(config.study, config.store, config.trust)
     out = config.out or config.study / "representations"
     check_writable(out)
-    raw = Store.open(study.store)
+    full_store = Store.open(study.store)
     primary = config.primary or study.primary[0]
     if primary not in study.primary:
         raise ConfigError(
             f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
         )
     device, task = resolve_device(config.analysis.device), study.tasks[0]
-    store = raw.select(build_modality(primary), task=build_task(task))
-    runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
+    store = full_store.select(build_modality(primary), task=build_task(task))
+    runs = [run for run in Study.of(study, full_store).runs if run.arm.primary == primary]
     refuse_unfinished(config.study, runs)
     words = {run.out: arm_words(run, study) for run in runs}
-    known = [*dict.fromkeys("-".join(arm) for arm in words.values()), RANDOM]
-    unknown = [arm for arm in config.arms if not any(_selects(arm, name) for name in known)]
+    arm_names = [*dict.fromkeys("-".join(arm) for arm in words.values()), RANDOM]
+    unknown = [arm for arm in config.arms if not any(_selects(arm, name) for name in arm_names)]
     if unknown:
-        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(known)}.")
+        raise ConfigError(
+            f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(arm_names)}."
+        )
     selected = [
-        name for name in known if not config.arms or any(_selects(arm, name) for arm in config.arms)
+        name
+        for name in arm_names
+        if not config.arms or any(_selects(arm, name) for arm in config.arms)
     ]
     if set(selected) == {RANDOM}:
         raise ConfigError(
-            f"Untrained encoders alone cannot be compared; add one of {', '.join(known[:-1])}."
+            f"Untrained encoders alone cannot be compared; add one of {', '.join(arm_names[:-1])}."
         )
     arms: dict[str, list[Answer]] = {}
     for run in Bar(
@@ -86,7 +90,9 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         desc="evaluate",
         unit="run",
     ):
-        answer = answer_of(Run(run.out, config.trust), "primary", raw, config.probe, task, device)
+        answer = evaluate_branch(
+            Run(run.out, config.trust), "primary", full_store, config.probe, task, device
+        )
         arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:
@@ -114,7 +120,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     )
 
 
-def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> StudyConfig:
+def load_study_config(folder: Path, store: Path | None = None, trust: bool = False) -> StudyConfig:
     """The options of the study in a folder, which may have been moved with its runs and its store.
 
     The store is the given one, else the one recorded by a run, else the one in the study's
@@ -126,8 +132,8 @@ def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> St
         refuse_outside(to_flat(study), str(folder / "results.json"))
     runs = study.runs
     if runs is not None:
-        beside = folder / os.path.relpath(runs, study.out)
-        runs = beside if beside.is_dir() else runs
+        moved_runs = folder / os.path.relpath(runs, study.out)
+        runs = moved_runs if moved_runs.is_dir() else runs
     study = replace(study, out=folder, runs=runs)
     if store is None:
         records = (Run(study.runs_folder / run.name, trust) for run in results.runs)
@@ -140,11 +146,11 @@ def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> St
 
 def refuse_unfinished(folder: Path, runs: Sequence[RunConfig]) -> None:
     """Raise `ConfigError` unless every run of a study is trained."""
-    waiting = [run for run in runs if not Run(run.out).done]
-    if waiting:
+    unfinished = [run for run in runs if not Run(run.out).done]
+    if unfinished:
         raise ConfigError(
-            f"{len(waiting)} of {len(runs)} runs of {folder} are not finished "
-            f"({waiting[0].out.name}); run its mfl compare again to resume it."
+            f"{len(unfinished)} of {len(runs)} runs of {folder} are not finished "
+            f"({unfinished[0].out.name}); run its mfl compare again to resume it."
         )
 
 

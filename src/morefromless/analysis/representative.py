@@ -40,13 +40,17 @@ def named_patches(store: Store, ids: Sequence[str]) -> dict[str, int]:
 
     Raises `DataError` if an id does not exist; the message suggests similar ids.
     """
-    known = {str(name): row for row, name in enumerate(store.table["id"])}
+    row_of = {str(name): row for row, name in enumerate(store.table["id"])}
     patches = {}
     for name in ids:
-        if name not in known:
-            near = near_names(name, known, 3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "patches.parquet lists them."
+        if name not in row_of:
+            similar_ids = near_names(name, row_of, 3, cutoff=0.5)
+            hint = (
+                f"did you mean {' or '.join(similar_ids)}?"
+                if similar_ids
+                else "patches.parquet lists them."
+            )
             raise DataError(f"{store.path} has no patch '{name}'; {hint}")
-        label = store.table["label"].iloc[known[name]] or UNLABELLED
-        patches[f"{name}: {label}"] = known[name]
+        label = store.table["label"].iloc[row_of[name]] or UNLABELLED
+        patches[f"{name}: {label}"] = row_of[name]
     return patches

@@ -27,25 +27,25 @@ class LayerCka:
     b: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    each: Floats
+    combinations: Floats
     """(combinations, rows, columns)."""
     equal_seeds: bool = False
     """Whether the runs of each combination have equal seeds, and so the same initial weights. Such
     combinations are used only if there are no others."""
-    left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    constant_layers: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Layers of `a` and of `b` whose features are constant in some run: their CKA is 0 / 0."""
 
     @property
     def mean(self) -> Floats:
         """(rows, columns)."""
-        mean: Floats = self.each.mean(axis=0)
+        mean: Floats = self.combinations.mean(axis=0)
         return mean
 
     @property
     def spread(self) -> Floats:
         """(rows, columns): standard deviation over combinations, which share runs; NaN if there is
         only one."""
-        return deviation(self.each)
+        return deviation(self.combinations)
 
     @property
     def shared(self) -> list[str]:
@@ -58,7 +58,7 @@ class LayerCka:
         rows, columns = (
             [layers.index(n) for n in self.shared] for layers in (self.rows, self.columns)
         )
-        diagonal: Floats = self.each[:, rows, columns]
+        diagonal: Floats = self.combinations[:, rows, columns]
         return diagonal
 
 
@@ -97,31 +97,31 @@ def similarities(
         arm: [n for n in layers[arm] if not any(n in cka.constant(run) for run in names[arm])]
         for arm in arms
     }
-    keep = {run: varying[arm] for arm in arms for run in names[arm]}
-    left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
+    varying_layers = {run: varying[arm] for arm in arms for run in names[arm]}
+    constant_layers = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
     seed_of = {r: seed for arm in arms for r, seed in zip(names[arm], seeds[arm], strict=True)}
     results = []
     for a, b in combinations_with_replacement(arms, 2):
-        pairs = list(_runs(names[a], names[b]))
+        pairs = list(_run_pairs(names[a], names[b]))
         different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
-        each = [cka.between(x, y, keep) for x, y in different or pairs]
+        matrices = [cka.between(x, y, varying_layers) for x, y in different or pairs]
         if a == b:
             # Both directions of a pair are one measurement, so the pair counts once.
-            each = [(values + values.T) / 2 for values in each]
-        if each:
+            matrices = [(values + values.T) / 2 for values in matrices]
+        if matrices:
             results.append(
                 LayerCka(
                     a,
                     b,
                     tuple(varying[a]),
                     tuple(varying[b]),
-                    np.stack(each),
+                    np.stack(matrices),
                     equal_seeds=not different,
-                    left_out=(left_out[a], left_out[b]),
+                    constant_layers=(constant_layers[a], constant_layers[b]),
                 )
             )
     return results
 
 
-def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _run_pairs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield from combinations(a, 2) if a == b else product(a, b)

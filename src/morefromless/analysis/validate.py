@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morefromless.analysis.represent import refuse_unfinished, study_of
+from morefromless.analysis.represent import load_study_config, refuse_unfinished
 from morefromless.arms import condition_of
 from morefromless.config import Probe, StudyConfig, ValidateConfig, typed_options
 from morefromless.data.labels import check_class_names, parse_classes
@@ -69,16 +69,16 @@ def validate(config: ValidateConfig) -> Validation:
         raise DataError(
             f"{cohort_store.path} is the store that {config.study} was trained on; give another."
         )
-    unseen = _unseen(study, cohort_store)
+    unavailable = _unavailable_modalities(study, cohort_store)
     tasks = _shared_tasks(study, cohort_store, config.classes)
-    cohort = Cohort(cohort_store, out / "cache", tasks, unseen)
+    cohort = Cohort(cohort_store, out / "cache", tasks, unavailable)
 
     def results(store: Store, evaluations: list[Evaluation], caveats: list[str]) -> Results:
         merged = _merged(evaluations, tasks)
         return conclude(study.config, store, study.runs, merged, caveats, tasks)
 
     caveats = _caveats(study, cohort_store, tasks)
-    caveats += [f"Encoders of {spec} are not evaluated: {why}" for spec, why in unseen.items()]
+    caveats += [f"Encoders of {spec} are not evaluated: {why}" for spec, why in unavailable.items()]
     internal = results(study.store, study.evaluations(), study.caveats)
     external = results(cohort_store, study.evaluations(cohort), caveats)
     # Learning curves exist only for the internal test patches.
@@ -86,7 +86,7 @@ def validate(config: ValidateConfig) -> Validation:
     return Validation(internal, external, list(_shifts(study, cohort)), out)
 
 
-def _unseen(study: Study, cohort: Store) -> dict[str, str]:
+def _unavailable_modalities(study: Study, cohort: Store) -> dict[str, str]:
     """Map privileged modalities that the cohort does not have to the reason. They are allowed to be
     missing, because only the primary view is used after training. For a missing primary modality,
     raise the error."""
@@ -95,8 +95,10 @@ def _unseen(study: Study, cohort: Store) -> dict[str, str]:
         modality = build_modality(spec)
         try:
             modality.check(cohort)
-            learnt, names = (s.meta.arrays[modality.array].channels for s in (study.store, cohort))
-            check_same_names(modality.array, learnt, names, cohort.path)
+            expected, names = (
+                s.meta.arrays[modality.array].channels for s in (study.store, cohort)
+            )
+            check_same_names(modality.array, expected, names, cohort.path)
         except (ConfigError, DataError) as problem:
             if spec in study.config.primary:
                 raise
@@ -107,11 +109,11 @@ def _unseen(study: Study, cohort: Store) -> dict[str, str]:
 def _study(config: ValidateConfig) -> Study:
     """The study in a folder; a single run is treated as a study of one arm and one seed."""
     if not (config.study / "run.json").is_file():
-        planned = study_of(config.study, config.store, config.trust)
-        if given := typed_options(config.probe, Probe()):
+        planned = load_study_config(config.study, config.store, config.trust)
+        if probe_options := typed_options(config.probe, Probe()):
             raise ConfigError(
-                f"{given[0]} is for a single run, but {config.study} is a study, whose probes have "
-                "the study's options; remove the option."
+                f"{probe_options[0]} is for a single run, but {config.study} is a study, whose "
+                "probes have the study's options; remove the option."
             )
         study = Study.of(planned, trust=config.trust)
         refuse_unfinished(config.study, study.runs)
@@ -173,7 +175,7 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out, study.trust)).items():
             stores = (study.store, cohort.store)
-            if frozen.modality_spec in cohort.unseen:
+            if frozen.modality_spec in cohort.unavailable:
                 continue
             if not all(len(s.select(frozen.modality).indices("test")) for s in stores):
                 continue
@@ -190,10 +192,10 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
     for spec, task in tasks.items():
         labelled = cohort.select(task=task, check=False)
         present = set(labelled.labels[labelled.indices("test")])
-        lacking = [name for code, name in enumerate(task.names) if code not in present]
-        if lacking:
+        missing = [name for code, name in enumerate(task.names) if code not in present]
+        if missing:
             caveats.append(
-                f"Task {spec}: the cohort has no patch of {', '.join(lacking)}; every prediction "
+                f"Task {spec}: the cohort has no patch of {', '.join(missing)}; every prediction "
                 "of such a class is wrong."
             )
     if (cohort.side, cohort.um_per_px) != (study.store.side, study.store.um_per_px):
@@ -201,30 +203,30 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
             f"The cohort's patches are {_scale(cohort)}, and the training patches are "
             f"{_scale(study.store)}."
         )
-    return caveats + leaks(study.store, cohort)
+    return caveats + leakage_warnings(study.store, cohort)
 
 
-def leaks(trained_on: Store, cohort: Store) -> list[str]:
+def leakage_warnings(trained_on: Store, cohort: Store) -> list[str]:
     """Warnings about test patches of a cohort that equal, or look like, training patches of another
     store, and about groups with equal names; empty if there are none."""
     train, test = trained_on.indices("train"), cohort.indices("test")
-    copied = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
+    identical = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
     detail = min(cohort.side, trained_on.side)
-    remaining = thumbnails(cohort.main, test[~copied], detail)
+    remaining = thumbnails(cohort.main, test[~identical], detail)
     similar = len(near_duplicates(remaining, thumbnails(trained_on.main, train, detail)).rows)
     sentences = []
-    if copied.any():
+    if identical.any():
         sentences.append(
-            f"{copied.sum():,} patches of the cohort have the same pixels as training patches, so "
-            "its accuracy is too high; remove them."
+            f"{identical.sum():,} patches of the cohort have the same pixels as training patches, "
+            "so its accuracy is too high; remove them."
         )
     if similar:
         sentences.append(
             f"{similar:,} further patches of the cohort look like a training patch "
             "(near-duplicates), so its accuracy may be too high; look at them."
         )
-    learnt = set(trained_on.table["group"][train].dropna())
-    if shared := sorted(learnt & set(cohort.table["group"][test].dropna())):
+    training_groups = set(trained_on.table["group"][train].dropna())
+    if shared := sorted(training_groups & set(cohort.table["group"][test].dropna())):
         sentences.append(
             f"{len(shared):,} groups (patients or slides) of the cohort have the same names as "
             f"training groups, such as '{shared[0]}'; if they are the same groups, its accuracy "

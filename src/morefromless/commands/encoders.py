@@ -32,10 +32,10 @@ def embed(config: EmbedConfig) -> None:
 def predict(config: PredictConfig) -> None:
     """Predict and write the classes of patches, and heat maps of slides."""
     from morefromless.devices import resolve_device
-    from morefromless.evaluation.calibration import learnt_from
+    from morefromless.evaluation.calibration import calibrated_on_training_data
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.predict import (
-        check_ending,
+        check_suffix,
         find_probe,
         predict,
         write_predictions,
@@ -44,7 +44,7 @@ def predict(config: PredictConfig) -> None:
     from morefromless.report.slide_maps import write_maps
     from morefromless.report.words import count, per_cent
 
-    check_ending(config.to)
+    check_suffix(config.to)
     if config.maps:
         check_writable(config.maps, "--maps")
     frozen, inputs = _open(config)
@@ -68,11 +68,11 @@ def predict(config: PredictConfig) -> None:
             for patches in inputs
             if config.maps and isinstance(patches, SlidePatches)
         ]
-    learnt = learnt_from(frozen, probe)
+    learnt = calibrated_on_training_data(frozen, probe)
     reference_note = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
     patches_note = "patches, on which the head was trained too," if learnt else "training patches"
     if config.abstain:
-        coverage, accuracy = probe.selective(config.abstain)
+        coverage, accuracy = probe.coverage_and_accuracy(config.abstain)
         covered = (predictions["class"] != "").mean()
         accuracy_note = f", which is correct for {per_cent(accuracy)} %" if coverage else ""
         say(

@@ -10,7 +10,7 @@ from morefromless.errors import MoreFromLessError
 from morefromless.ingest.tiling import LOW_POWER
 from morefromless.modalities.image import image_spec
 from morefromless.pairs import build_modality
-from morefromless.report.terminal import typed
+from morefromless.report.terminal import shell_quote
 
 
 def next_step(store: Store, cohort: bool) -> str:
@@ -19,7 +19,7 @@ def next_step(store: Store, cohort: bool) -> str:
     The defaults of both commands use H&E in the array `he`. If the store has another view of the
     patches, that view becomes the privileged one, because users add a second view to compare it.
     """
-    path, (primary, privileged) = typed(store.path), _pair(store)
+    path, (primary, privileged) = shell_quote(store.path), _pair(store)
     options = []
     if (primary, privileged) != DEFAULT_PAIR:
         options = ["--primary", primary, "--privileged", privileged]

@@ -14,7 +14,7 @@ from morefromless.config import (
     TileConfig,
     ViewsConfig,
 )
-from morefromless.report.terminal import say, typed, wrote
+from morefromless.report.terminal import say, shell_quote, show_written
 
 if TYPE_CHECKING:
     from morefromless.ingest.report import IngestReport
@@ -124,8 +124,8 @@ def fetch(options: FetchConfig) -> None:
         raise ConfigError(
             f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
         )
-    wrote(fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
-    source = typed(f"{options.name}:{options.folder}")
+    show_written(fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
+    source = shell_quote(f"{options.name}:{options.folder}")
     say(f"Next: mfl ingest {source} STORE")
 
 
@@ -146,7 +146,7 @@ def segment(options: SegmentConfig) -> None:
         batch=options.batch or (16 if device == "cuda" else 1),
     )
     say(f"- The licence of the weights also applies to these segmentations: {LICENCE}.")
-    source, masks = typed(options.source), typed(options.out)
+    source, masks = shell_quote(options.source), shell_quote(options.out)
     say(f"{report}. To use them: mfl ingest {source} STORE --nuclei {masks}")
 
 
@@ -193,7 +193,7 @@ def publish(options: PublishConfig) -> None:
     store = Store.open(options.store)
     count = publish(store, options.address)
     say(f"Published {len(store.table):,} patches in {count:,} shards.")
-    say(f"Next, on the machine that needs them: mfl stream {typed(options.address)} STORE")
+    say(f"Next, on the machine that needs them: mfl stream {shell_quote(options.address)} STORE")
 
 
 def stream(options: StreamConfig) -> None:

@@ -19,7 +19,7 @@ from morefromless.config import (
 from morefromless.errors import ConfigError
 from morefromless.progress import Bar
 from morefromless.report.folders import check_out
-from morefromless.report.terminal import say, typed, wrote
+from morefromless.report.terminal import say, shell_quote, show_written
 
 
 def compare(config: StudyConfig) -> None:
@@ -46,9 +46,9 @@ def compare(config: StudyConfig) -> None:
     written = write_study(results, config.out)
     tables.report(results).show()
     say()
-    wrote(written)
-    page = typed(config.out / "report.html")
-    say(f"Next: open {page}, or mfl represent {typed(config.out)}")
+    show_written(written)
+    page = shell_quote(config.out / "report.html")
+    say(f"Next: open {page}, or mfl represent {shell_quote(config.out)}")
 
 
 def _check_teacher(pairing: Pairing, students: bool, remedy: str) -> None:
@@ -76,7 +76,7 @@ def train(config: RunConfig) -> None:
     labelled = " --store LABELLED" if needs_labels else ""
     # With several devices, every process executes this line.
     rank_zero_only(say)(
-        f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}{labelled}"
+        f"Trained; the weights are in {path}.\nNext: mfl probe {shell_quote(path)}{labelled}"
     )
 
 
@@ -86,8 +86,8 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.inference.inputs import open_inputs, remarks
-    from morefromless.questions import ask, build_question
-    from morefromless.report.answers import reply_section, show_answers
+    from morefromless.questions import build_question, evaluate_questions
+    from morefromless.report.answers import reply_section, show_scores
     from morefromless.runs import Run
 
     run = Run.open(config.run, config.trust)
@@ -120,8 +120,8 @@ def probe(config: ProbeConfig) -> None:
             seed = run.config.seed
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
     if answers:
-        show_answers(answers)
-    for reply in ask(run, store, questions, config.probe, task, device):
+        show_scores(answers)
+    for reply in evaluate_questions(run, store, questions, config.probe, task, device):
         reply_section(reply).show()
 
 
@@ -135,7 +135,7 @@ def validate(config: ValidateConfig) -> None:
     written = validation.write(result)
     validation.report(result).show()
     say()
-    wrote(written)
+    show_written(written)
 
 
 def explain(config: ExplainConfig) -> None:
@@ -161,7 +161,7 @@ def represent(config: RepresentConfig) -> None:
     written = similarities.write(result)
     similarities.report(result).show()
     say()
-    wrote(written)
+    show_written(written)
     say(f"Read {result.out / 'representations.md'}; its figures are in the same folder.")
 
 
@@ -174,10 +174,10 @@ def headroom(config: HeadroomConfig) -> None:
     result = measure_headroom(config)
     headroom.report(result).show()
     say()
-    wrote(headroom.write(result))
+    show_written(headroom.write(result))
     options = f"--primary {config.primary} --privileged {config.privileged}"
     options += f" --tasks {config.task}" if config.task != "tissue" else ""
-    say(f"Next: mfl compare {typed(config.store)} {options}")
+    say(f"Next: mfl compare {shell_quote(config.store)} {options}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

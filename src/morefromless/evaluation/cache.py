@@ -28,7 +28,9 @@ def cached(
         tensors = compute()
         with suppress(files.NotWritable), files.replacing(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, temporary, metadata={**key, "digest": _bound(contiguous, key)})
+            save_file(
+                contiguous, temporary, metadata={**key, "digest": _content_digest(contiguous, key)}
+            )
     return tensors
 
 
@@ -38,13 +40,13 @@ def read_cached(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             key = dict(file.metadata() or {})
-        bound = key.pop("digest", None) == _bound(tensors, key)
+        intact = key.pop("digest", None) == _content_digest(tensors, key)
     except (SafetensorError, OSError, ValueError, TypeError):
         return None
-    return (tensors, key) if bound else None
+    return (tensors, key) if intact else None
 
 
-def _bound(tensors: Mapping[str, Tensor], key: Mapping[str, str]) -> str:
+def _content_digest(tensors: Mapping[str, Tensor], key: Mapping[str, str]) -> str:
     """blake2b-128 of named tensors, their dtypes and shapes, and the key."""
     stored = sorted((name, str(t.dtype), *t.shape) for name, t in tensors.items())
     text = json.dumps([digest(tensors), stored, sorted(key.items())])

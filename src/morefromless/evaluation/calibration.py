@@ -30,14 +30,14 @@ from morefromless.probes.softmax import fit_linear_probe
 from morefromless.tasks import build_task
 from morefromless.torch_state import preserved_torch_state
 
-HELD_OUT = 0.2
+HELD_OUT_SHARE = 0.2
 """Share of the training patches, or of their groups, that is held out for calibration."""
 NEIGHBOURS = 10
 """Number k of the outlier score: the distance to the k-th nearest training patch."""
-LEAST = 0.01
+MIN_TEMPERATURE = 0.01
 """Lower limit of the temperature. For a supervised arm's own head the limit is 1: it was trained on
 the calibration patches, so they cannot justify a higher confidence."""
-REFERENCE = 5000
+MAX_REFERENCE_PATCHES = 5000
 """Maximum number of training patches that are stored for distances."""
 
 
@@ -76,11 +76,11 @@ class CalibratedProbe:
         rank = torch.searchsorted(self.distances, neighbour_distance(features, self.reference))
         return 100 * rank.float() / len(self.distances)
 
-    def selective(self, least: float) -> tuple[float, float]:
+    def coverage_and_accuracy(self, threshold: float) -> tuple[float, float]:
         """Coverage and accuracy of selective prediction on the held-out patches: only probabilities
-        of at least `least` count as a prediction. The accuracy is nan without predictions."""
-        answered = self.confidence >= least
-        return float(answered.float().mean()), float(self.correct[answered].float().mean())
+        of at least `threshold` count as a prediction. The accuracy is nan without predictions."""
+        accepted = self.confidence >= threshold
+        return float(accepted.float().mean()), float(self.correct[accepted].float().mean())
 
 
 def neighbour_distance(features: Tensor, reference: Tensor) -> Tensor:
@@ -133,10 +133,10 @@ def calibrate(
     def compute() -> dict[str, Tensor]:
         features = frozen.features(store, "train", device, label)
         labels = store.labels[store.indices("train")]
-        held = _held_out(labels, store.groups("train"), seed)
+        held_out = _held_out_mask(labels, store.groups("train"), seed)
         fitted = head
         if fitted is None:
-            rows = np.flatnonzero(~held)[label_subset(labels[~held], probe.labels, seed)]
+            rows = np.flatnonzero(~held_out)[label_subset(labels[~held_out], probe.labels, seed)]
             fitted = fit_linear_probe(
                 features[rows],
                 torch.from_numpy(labels[rows]),
@@ -147,26 +147,30 @@ def calibrate(
                 seed=seed,
                 device=device,
             ).to("cpu")
-        logits, truth = fitted.logits(features[held]), torch.from_numpy(labels[held])
-        temperature = best_temperature(logits, truth, least=1.0 if head else LEAST)
-        confidence, answer = (logits / temperature).softmax(1).max(1)
-        drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~held))[:REFERENCE]
-        reference = torch.nn.functional.normalize(features[drawn], dim=1)
+        logits, truth = fitted.logits(features[held_out]), torch.from_numpy(labels[held_out])
+        temperature = best_temperature(
+            logits, truth, min_temperature=1.0 if head else MIN_TEMPERATURE
+        )
+        confidence, predicted = (logits / temperature).softmax(1).max(1)
+        reference_rows = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[
+            :MAX_REFERENCE_PATCHES
+        ]
+        reference = torch.nn.functional.normalize(features[reference_rows], dim=1)
         return {
             "weight": fitted.weight,
             "bias": fitted.bias,
             "temperature": torch.tensor(temperature),
             "reference": reference,
-            "distances": neighbour_distance(features[held], reference).sort().values,
+            "distances": neighbour_distance(features[held_out], reference).sort().values,
             "confidence": confidence,
-            "correct": answer == truth,
+            "correct": predicted == truth,
         }
 
     tensors = frozen.cached(calibrated_name(frozen, task), key, compute)
     return _from_tensors(tensors, store.classes, key)
 
 
-def learnt_from(frozen: FrozenEncoder, probe: CalibratedProbe) -> bool:
+def calibrated_on_training_data(frozen: FrozenEncoder, probe: CalibratedProbe) -> bool:
     """Whether the probe is the encoder's own head, trained on the patches that calibrate it."""
     return probe.head and frozen.data is not None and probe.store == frozen.data.hash
 
@@ -202,7 +206,9 @@ def calibrated_name(frozen: FrozenEncoder, task: str) -> str:
     return f"probe-{frozen.name}-{task}-calibrated"
 
 
-def best_temperature(logits: Tensor, labels: Tensor, least: float = LEAST) -> float:
+def best_temperature(
+    logits: Tensor, labels: Tensor, min_temperature: float = MIN_TEMPERATURE
+) -> float:
     """Find the temperature that minimises the cross-entropy of logits (N, classes), labels (N,).
 
     Targets are smoothed like Platt's (1999): (N + 1) / (N + classes) for a patch's own class.
@@ -221,29 +227,29 @@ def best_temperature(logits: Tensor, labels: Tensor, least: float = LEAST) -> fl
         scaled = logits.double() / float(np.exp(log_temperature))
         return float(cross_entropy(scaled, labels, label_smoothing=smoothing))
 
-    bounds = float(np.log(least)), 5.0
+    bounds = float(np.log(min_temperature)), 5.0
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def _held_out(
+def _held_out_mask(
     labels: npt.NDArray[np.int64], groups: npt.NDArray[np.object_] | None, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Select the held-out patches: (N,) bool. Whole groups are held out if there are several. The
     patches of a class are not held out if none would remain for fitting."""
-    held = np.zeros(len(labels), dtype=bool)
+    held_out = np.zeros(len(labels), dtype=bool)
     if groups is not None and len(set(groups)) > 1:
-        split = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
+        split = GroupShuffleSplit(1, test_size=HELD_OUT_SHARE, random_state=seed)
         _, held_rows = next(iter(split.split(labels, groups=groups)))
-        held[held_rows] = True
+        held_out[held_rows] = True
     else:
-        held[label_subset(labels, HELD_OUT, seed)] = True
-    held[~np.isin(labels, labels[~held])] = False
-    if not held.any():
+        held_out[label_subset(labels, HELD_OUT_SHARE, seed)] = True
+    held_out[~np.isin(labels, labels[~held_out])] = False
+    if not held_out.any():
         raise DataError(
             "No training patch can be held out for calibration, because its class would have none "
             "left for fitting. Label more patches of each class, from more patients."
         )
-    return held
+    return held_out
 
 
 def _from_tensors(

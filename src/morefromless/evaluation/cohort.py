@@ -23,7 +23,7 @@ class Cohort:
     """Cache folder for the encoders' features."""
     tasks: Mapping[str, "SharedTask"]
     """Tasks by specification."""
-    unseen: Mapping[str, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
     """Modalities that are not available for its patches, each with the reason."""
 
     def features(self, frozen: FrozenEncoder, device: str = "cpu") -> Tensor:
@@ -31,12 +31,12 @@ class Cohort:
         in_cohort = replace(frozen, folder=self.folder / frozen.folder_name)
         return in_cohort.features(self.store, "test", device)
 
-    def ask(self, answer: Answer, device: str = "cpu") -> npt.NDArray[np.float32]:
+    def evaluate(self, answer: Answer, device: str = "cpu") -> npt.NDArray[np.float32]:
         """Predict, with an answer's probe or head, the test patches that have a label of its task:
         probabilities (N, classes)."""
         modality, task = answer.frozen.modality, self.tasks[answer.task]
-        asked = self.store.select(modality, task=task, check=False).indices("test")
-        rows = np.isin(self.store.select(modality).indices("test"), asked)
+        labelled_rows = self.store.select(modality, task=task, check=False).indices("test")
+        rows = np.isin(self.store.select(modality).indices("test"), labelled_rows)
         features = self.features(answer.frozen, device)[rows]
         probabilities: npt.NDArray[np.float32] = answer.probe.probabilities(features).cpu().numpy()
         return probabilities

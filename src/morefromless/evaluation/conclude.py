@@ -16,7 +16,7 @@ from morefromless.evaluation.paired import mcnemar
 from morefromless.evaluation.results import (
     COLUMNS,
     CURVE_COLUMNS,
-    KEY,
+    ENCODER_FIELDS,
     Condition,
     Contrast,
     Data,
@@ -30,7 +30,7 @@ from morefromless.pairs import build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 
-Groups = Mapping[Condition, Sequence[Evaluation]]
+EvaluationsByCondition = Mapping[Condition, Sequence[Evaluation]]
 """Evaluations by condition, one per seed."""
 
 
@@ -47,36 +47,36 @@ def conclude(
     `tasks` gives the labels of the study's tasks in `store`, if `store` is not the study's store.
     """
     tasks = tasks or {spec: build_task(spec) for spec in config.tasks}
-    groups: dict[Condition, list[Evaluation]] = {}
+    by_condition: dict[Condition, list[Evaluation]] = {}
     for evaluation in sorted(evaluations, key=_rank):
-        groups.setdefault(evaluation.condition, []).append(evaluation)
+        by_condition.setdefault(evaluation.condition, []).append(evaluation)
     labelled = {
         (task, spec): store.select(build_modality(spec), task=tasks[task], check=False)
-        for task, spec in dict.fromkeys((c.task, c.modality) for c in groups)
+        for task, spec in dict.fromkeys((c.task, c.modality) for c in by_condition)
     }
-    stores = {c: labelled[c.task, c.modality] for c in groups}
+    stores = {c: labelled[c.task, c.modality] for c in by_condition}
     scores = {
         condition: [
             score(evaluation.probabilities, _truth(stores[condition])) for evaluation in group
         ]
-        for condition, group in groups.items()
+        for condition, group in by_condition.items()
     }
-    curves = _curves(groups, {run.out.name: Run(run.out) for run in runs})
+    curves = _curves(by_condition, {run.out.name: Run(run.out) for run in runs})
     floors = {
         c: float(np.mean([of_seed.values["accuracy"] for of_seed in scores[c]]))
-        for c in groups
+        for c in by_condition
         if c.floor
     }
     summaries = [
         summarise(c, group, scores[c], stores[c], curves, floors, config.train.size)
-        for c, group in groups.items()
+        for c, group in by_condition.items()
     ]
     return Results(
         config=config,
-        table=_table(groups, scores),
+        table=_table(by_condition, scores),
         curves=curves,
         summaries=summaries,
-        contrasts=_contrasts(groups, stores, config, summaries),
+        contrasts=_contrasts(by_condition, stores, config, summaries),
         floors_not_exceeded=list(_floors_not_exceeded(summaries)),
         data=data_facts(store, tasks),
         runs=[_record(run) for run in {run.out: run for run in runs}.values()],
@@ -94,31 +94,33 @@ def _truth(store: Store) -> npt.NDArray[np.int64]:
     return store.labels[store.indices("test")]
 
 
-def _table(groups: Groups, scores: Mapping[Condition, Sequence[Scores]]) -> pd.DataFrame:
+def _table(
+    by_condition: EvaluationsByCondition, scores: Mapping[Condition, Sequence[Scores]]
+) -> pd.DataFrame:
     lines = [
         (e.run, *_key(condition), condition.task, condition.encoder, e.seed, metric, value)
-        for condition, group in groups.items()
-        for e, of_seed in zip(group, scores[condition], strict=True)
+        for condition, evaluations in by_condition.items()
+        for e, of_seed in zip(evaluations, scores[condition], strict=True)
         for metric, value in of_seed.values.items()
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def _key(condition: Condition) -> tuple[str, ...]:
-    return tuple(getattr(condition, name) for name in KEY)
+    return tuple(getattr(condition, name) for name in ENCODER_FIELDS)
 
 
-def _curves(groups: Groups, runs: Mapping[str, Run]) -> pd.DataFrame:
+def _curves(by_condition: EvaluationsByCondition, runs: Mapping[str, Run]) -> pd.DataFrame:
     """All learning curves, one line per point. The task is the study's first one or, for arms that
     are trained on labels, their own."""
     lines = []
-    drawn = set()
-    for condition, group in groups.items():
-        for evaluation in group:
+    done_branches = set()
+    for condition, evaluations in by_condition.items():
+        for evaluation in evaluations:
             branch = (evaluation.run, evaluation.branch)
-            if not evaluation.run or branch in drawn:
+            if not evaluation.run or branch in done_branches:
                 continue
-            drawn.add(branch)
+            done_branches.add(branch)
             path = runs[evaluation.run].path / "curve.csv"
             if not path.is_file():
                 continue
@@ -132,20 +134,23 @@ def _curves(groups: Groups, runs: Mapping[str, Run]) -> pd.DataFrame:
 
 
 def _contrasts(
-    groups: Groups,
+    by_condition: EvaluationsByCondition,
     stores: Mapping[Condition, Store],
     config: StudyConfig,
     summaries: Sequence[Summary],
 ) -> list[Contrast]:
     """Test every comparison of the study: confidence interval and paired tests."""
-    pairs = comparisons(groups, config)
+    pairs = comparisons(by_condition, config)
     correct = {
         condition: np.stack(
-            [e.probabilities.argmax(1) == _truth(stores[condition]) for e in groups[condition]]
+            [
+                e.probabilities.argmax(1) == _truth(stores[condition])
+                for e in by_condition[condition]
+            ]
         )
         for condition in {c for _, a, b in pairs for c in (a, b)}
     }
-    sides = [(correct[a], correct[b], stores[a].groups("test")) for _, a, b in pairs]
+    contrasts = [(correct[a], correct[b], stores[a].groups("test")) for _, a, b in pairs]
     untrained = {
         s.condition: f"{s.condition.title} is not above {s.not_above}"
         for s in summaries
@@ -160,7 +165,7 @@ def _contrasts(
             b=b,
             mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
         )
-        for (name, a, b), test in zip(pairs, contrast_tests(sides, remarks), strict=True)
+        for (name, a, b), test in zip(pairs, contrast_tests(contrasts, remarks), strict=True)
     ]
 
 
@@ -174,13 +179,13 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
         if not arms or not floors:
             continue
         best = max(arms, key=lambda s: s.accuracy.estimate)
-        high = max(floors, key=lambda s: s.accuracy.estimate)
-        if best.accuracy.estimate <= high.accuracy.estimate:
+        highest = max(floors, key=lambda s: s.accuracy.estimate)
+        if best.accuracy.estimate <= highest.accuracy.estimate:
             yield FloorNotExceeded(
                 modality=spec,
                 task=task,
-                floor=high.condition.arm,
-                floor_accuracy=high.accuracy.estimate,
+                floor=highest.condition.arm,
+                floor_accuracy=highest.accuracy.estimate,
                 arm=best.condition.title,
                 arm_accuracy=best.accuracy.estimate,
             )
@@ -188,10 +193,10 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
 
 def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
     """Describe the data of an evaluation."""
-    classes, asked = {}, set[int]()
+    classes, labelled_rows = {}, set[int]()
     for spec, task in tasks.items():
         labelled = store.select(task=task, check=False)
-        asked |= {*labelled.indices("test").tolist()}
+        labelled_rows |= {*labelled.indices("test").tolist()}
         train, test = (
             np.bincount(labelled.labels[labelled.indices(split)], minlength=len(labelled.classes))
             for split in ("train", "test")
@@ -205,9 +210,11 @@ def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
         side=store.side,
         um_per_px=store.um_per_px,
         hash=store.hash,
-        patches={**patches, "test": len(asked)},
+        patches={**patches, "test": len(labelled_rows)},
         classes=classes,
-        groups=store.table["group"].iloc[[*asked]].nunique() if store.groups_known else None,
+        groups=store.table["group"].iloc[[*labelled_rows]].nunique()
+        if store.groups_known
+        else None,
         caveats=store.caveats,
     )
 

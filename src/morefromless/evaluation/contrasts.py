@@ -40,7 +40,7 @@ class ContrastTest:
 
 
 def contrast_tests(
-    sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str]
+    contrasts: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str]
 ) -> list[ContrastTest]:
     """Test all contrasts of a table and give their verdicts.
 
@@ -48,13 +48,15 @@ def contrast_tests(
     None. The verdict is better or worse if the Holm-corrected p is below 0.05; then the interval
     also excludes zero. `untrained` states, for each contrast, which arm did not train, or is empty.
     """
-    differences = [difference(a, b, groups=groups) for a, b, groups in sides]
+    differences = [difference(a, b, groups=groups) for a, b, groups in contrasts]
     corrected = holm([result.p for result in differences])
     # Smallest corrected p of the sign-flip tests, if in every contrast all units agree.
-    least = holm([2 * 0.5 ** _units(result) for result in differences])
+    min_p_values = holm([2 * 0.5 ** _units(result) for result in differences])
     tests = []
-    for result, p, possible, idle in zip(differences, corrected, least, untrained, strict=True):
-        verdict, remark = _verdict(result, p, possible, idle)
+    for result, p, min_p, reason in zip(
+        differences, corrected, min_p_values, untrained, strict=True
+    ):
+        verdict, remark = _verdict(result, p, min_p, reason)
         tests.append(
             ContrastTest(
                 difference=result.interval,
@@ -72,11 +74,11 @@ def _units(result: Difference) -> int:
     return result.interval.units if result.groups is None else result.groups
 
 
-def _verdict(result: Difference, p: float, least: float, idle: str) -> tuple[Verdict, str]:
-    """The verdict and its remark. `p` is Holm-corrected; `least` is its smallest possible value."""
-    if idle:
-        return "no verdict", idle
-    if least >= ALPHA:
+def _verdict(result: Difference, p: float, min_p: float, reason: str) -> tuple[Verdict, str]:
+    """The verdict and its remark. `p` is Holm-corrected; `min_p` is its smallest possible value."""
+    if reason:
+        return "no verdict", reason
+    if min_p >= ALPHA:
         unit: Unit = "patch" if result.groups is None else "group"
         units = _units(result)
         words = f"{units} test {unit if units == 1 else PLURAL[unit]}"

@@ -73,7 +73,7 @@ class Evaluation:
 
 
 @preserved_torch_state()
-def answer(
+def evaluate_encoder(
     frozen: FrozenEncoder,
     store: Store,
     probe: Probe,
@@ -90,7 +90,7 @@ def answer(
     """
     store = store.select(frozen.modality, task=build_task(task))
     head, method = frozen.head_for(task, store), build_probe(probe)
-    name = frozen.artifact(probe, task) + (f"-s{seed}" if seed != frozen.seed else "")
+    name = frozen.probe_file_stem(probe, task) + (f"-s{seed}" if seed != frozen.seed else "")
     key = {
         "weights": frozen.fingerprint,
         "store": store.hash,
@@ -105,8 +105,8 @@ def answer(
         labels = torch.from_numpy(store.labels[store.indices("train")])
         rows = label_subset(labels.numpy(), probe.labels, seed)
         features = frozen.features(store, "train", device, label)[rows].to(device)
-        learnt = method.fit(features, labels[rows], len(store.classes), probe, seed)
-        return {name: tensor.cpu() for name, tensor in learnt.items()}
+        fitted_tensors = method.fit(features, labels[rows], len(store.classes), probe, seed)
+        return {name: tensor.cpu() for name, tensor in fitted_tensors.items()}
 
     if head:
         key["head"] = digest({"weight": head.weight, "bias": head.bias})
@@ -114,11 +114,11 @@ def answer(
     else:
         fitted = method.fitted(frozen.cached(f"probe-{name}", key, fit)).to(device)
 
-    def ask() -> dict[str, Tensor]:
+    def predict_test() -> dict[str, Tensor]:
         features = frozen.features(store, "test", device, label)
         return {"probabilities": fitted.probabilities(features).cpu()}
 
-    answers = frozen.cached(f"predictions-{name}", key, ask)
+    answers = frozen.cached(f"predictions-{name}", key, predict_test)
     probabilities = answers["probabilities"].numpy()
     return Answer(frozen, store, task, fitted, probabilities)
 
@@ -153,12 +153,14 @@ def evaluate(
     for frozen in encoders.values():
         labelled = store.select(frozen.modality, task=build_task(task))
         if labelled.has_test_patches and labelled.can_train_probe:
-            what = f"{label} {frozen.name}" if label else None
-            answers.append(answer(frozen, store, probe, task, config.seed, device, what))
+            bar_label = f"{label} {frozen.name}" if label else None
+            answers.append(
+                evaluate_encoder(frozen, store, probe, task, config.seed, device, bar_label)
+            )
     return answers
 
 
-def answer_of(
+def evaluate_branch(
     run: Run, branch: str, store: Store, probe: Probe, task: str, device: str = "cpu"
 ) -> Answer:
     """Evaluate one branch of a finished run. Raises `ConfigError` if there is no such branch."""

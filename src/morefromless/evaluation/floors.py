@@ -31,14 +31,14 @@ Ints = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
 
 
-def majority(labels: npt.ArrayLike, *, tested: int, classes: int) -> npt.NDArray[np.float64]:
-    """Probabilities (tested, classes): the class frequencies of the labels (N,).
+def majority(labels: npt.ArrayLike, *, test_patches: int, classes: int) -> npt.NDArray[np.float64]:
+    """Probabilities (test_patches, classes): the class frequencies of the labels (N,).
 
-    >>> majority([0, 2, 2, 2], tested=1, classes=3)
+    >>> majority([0, 2, 2, 2], test_patches=1, classes=3)
     array([[0.25, 0.  , 0.75]])
     """
     frequencies = np.bincount(np.asarray(labels, np.int64), minlength=classes) / np.size(labels)
-    return np.tile(frequencies, (tested, 1))
+    return np.tile(frequencies, (test_patches, 1))
 
 
 BINS = 8
@@ -63,20 +63,22 @@ def colour_histogram(images: Images, rows: Ints | None = None) -> Floats:
     red is the slowest index. The histogram is joint, not one per channel, because stains differ in
     the *ratio* of the channels.
     """
-    chosen = np.arange(len(images)) if rows is None else rows
+    indices = np.arange(len(images)) if rows is None else rows
     pixels, cells = images.shape[1] * images.shape[2], BINS**3
     level = (np.arange(256) * BINS // 256).astype(np.uint16)
     red, green, blue = level * BINS * BINS, level * BINS, level
-    histograms = np.empty((len(chosen), cells), np.float32)
-    for part in _chunks(images, chosen):
-        some = images[chosen[part]].reshape(-1, pixels, 3)
+    histograms = np.empty((len(indices), cells), np.float32)
+    for part in _chunks(images, indices):
+        some = images[indices[part]].reshape(-1, pixels, 3)
         cube = red[some[..., 0]] + green[some[..., 1]] + blue[some[..., 2]]
         for row, image in zip(part, cube, strict=True):
             histograms[row] = np.bincount(image, minlength=cells) / pixels
     return histograms
 
 
-def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.NDArray[np.float64]:
+def random_forest(
+    train: Floats, labels: Ints, test: Floats, *, classes: int
+) -> npt.NDArray[np.float64]:
     """Probabilities (N_test, classes) of a random forest of 200 trees, fitted to train (N, D).
 
     A forest needs no scaling or tuning, on which a floor should not depend. A class without
@@ -136,11 +138,13 @@ def floor_probabilities(
 
     def compute() -> dict[str, Tensor]:
         if name == "majority":
-            probabilities = majority(labels, tested=len(test), classes=classes)
+            probabilities = majority(labels, test_patches=len(test), classes=classes)
         else:
-            fitted = _colours(name, store, modality_spec, folder)
-            tested = _colours(name, cohort or store, modality_spec, folder)
-            probabilities = forest(fitted[rows], labels, tested[test], classes=classes)
+            train_features = _colours(name, store, modality_spec, folder)
+            test_features = _colours(name, cohort or store, modality_spec, folder)
+            probabilities = random_forest(
+                train_features[rows], labels, test_features[test], classes=classes
+            )
         return {"probabilities": torch.from_numpy(probabilities)}
 
     stem = digest_text(*key.values())
@@ -152,11 +156,11 @@ def _colours(name: Floor, store: Store, modality_spec: str, folder: Path) -> Flo
     """Colour features of all patches of a store, cached in `folder`. Label shares, seeds and tasks
     select different patches from them."""
     key = {"store": store.hash, "modality": modality_spec, "colours": name}
-    describe = mean_rgb if name == "mean-rgb" else colour_histogram
+    compute_colours = mean_rgb if name == "mean-rgb" else colour_histogram
 
     def compute() -> dict[str, Tensor]:
         images = modality_colours(store, build_modality(modality_spec))
-        return {"colours": torch.from_numpy(describe(images))}
+        return {"colours": torch.from_numpy(compute_colours(images))}
 
     stem = digest_text(*key.values())
     return cached(folder / f"colours-{stem}.safetensors", key, compute)["colours"].numpy()

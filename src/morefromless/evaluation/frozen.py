@@ -36,7 +36,7 @@ from morefromless.progress import Bar
 from morefromless.tasks import normalise_task
 from morefromless.torch_state import preserved_torch_state, seed_generators
 
-CHUNK = 256
+BATCH_SIZE = 256
 """Patches per forward pass; features do not depend on it, because BatchNorm is frozen."""
 
 
@@ -61,7 +61,7 @@ class FrozenEncoder:
     """A supervised arm's own head, for the task `config.arm.task`."""
     metadata: EncoderMetadata | None = None
     """Metadata of its weights; None for an encoder that was not trained here."""
-    shared: Path | None = None
+    shared_cache: Path | None = None
     """Feature cache that replaces `folder`, shared by all runs with the same frozen encoder."""
 
     def __repr__(self) -> str:
@@ -98,15 +98,15 @@ class FrozenEncoder:
     @property
     def um_per_px(self) -> float | None:
         """Pixel size of the patches that it was trained on; None if not known."""
-        return self._trained_on.um_per_px if self._trained_on else None
+        return self._preprocessing.um_per_px if self._preprocessing else None
 
     @property
     def side(self) -> int | None:
         """Side in px of the patches that it was trained on; None if not known."""
-        return self._trained_on.side if self._trained_on else None
+        return self._preprocessing.side if self._preprocessing else None
 
     @property
-    def _trained_on(self) -> Preprocessing | None:
+    def _preprocessing(self) -> Preprocessing | None:
         return self.metadata.branches[self.name].preprocessing if self.metadata else None
 
     @property
@@ -127,8 +127,8 @@ class FrozenEncoder:
 
     def check_same_names(self, names: Sequence[str], where: object) -> None:
         """Call the function `check_same_names` with the names of the training data."""
-        if self._trained_on:
-            check_same_names(self.modality.array, self._trained_on.names, names, where)
+        if self._preprocessing:
+            check_same_names(self.modality.array, self._preprocessing.names, names, where)
 
     def inputs(self, patches: Tensor | npt.NDArray[Any]) -> Tensor:
         """Prepare stored patches as input: (N, H, H, 3) uint8 -> (N, C, S, S).
@@ -153,9 +153,9 @@ class FrozenEncoder:
     def batches(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
     ) -> Iterator[Tensor]:
-        """Yield `render` of `CHUNK` patches at a time."""
-        for start in range(0, len(rows), CHUNK):
-            yield self.render(store, rows[start : start + CHUNK], device)
+        """Yield `render` of `BATCH_SIZE` patches at a time."""
+        for start in range(0, len(rows), BATCH_SIZE):
+            yield self.render(store, rows[start : start + BATCH_SIZE], device)
 
     def represent(
         self,
@@ -168,7 +168,7 @@ class FrozenEncoder:
         order = reading_order(store.array(self.modality.array), rows)
         images = Bar(
             self.batches(store, rows[order], device),
-            total=-(-len(rows) // CHUNK),
+            total=-(-len(rows) // BATCH_SIZE),
             desc=label,
             unit="batch",
             disable=label is None,
@@ -191,10 +191,10 @@ class FrozenEncoder:
         def compute() -> dict[str, Tensor]:
             return {"features": self.represent(store, rows, device, label)}
 
-        if self.shared is None:
+        if self.shared_cache is None:
             return self.cached(f"features/{self.name}-{split}", key, compute)["features"]
         name = f"{split}-{digest_text(*key.values())}"
-        return cached(self.shared / f"{name}.safetensors", key, compute)["features"]
+        return cached(self.shared_cache / f"{name}.safetensors", key, compute)["features"]
 
     def cached(
         self, name: str, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]
@@ -204,7 +204,7 @@ class FrozenEncoder:
             return compute()
         return cached(self.folder / f"{name}.safetensors", key, compute)
 
-    def answers_itself(self, task: str) -> bool:
+    def uses_own_head(self, task: str) -> bool:
         """Whether a task is evaluated with its own head instead of a probe."""
         if self.head is None or self.config is None:
             return False
@@ -215,37 +215,37 @@ class FrozenEncoder:
 
         Raises `DataError` if the store's classes are not those of the head.
         """
-        if not self.answers_itself(task):
+        if not self.uses_own_head(task):
             return None
-        learnt = self.metadata.head if self.metadata else store.classes
-        if store.classes != learnt:
+        head_classes = self.metadata.head if self.metadata else store.classes
+        if store.classes != head_classes:
             raise DataError(
-                f"The head of {self.folder_name} was trained on the classes {', '.join(learnt)}, "
-                f"but {store.path} has {', '.join(store.classes)}; give the store that it was "
-                "trained on."
+                f"The head of {self.folder_name} was trained on the classes "
+                f"{', '.join(head_classes)}, but {store.path} has {', '.join(store.classes)}; give "
+                "the store that it was trained on."
             )
         return self.head
 
-    def artifact(self, probe: Probe, task: str) -> str:
+    def probe_file_stem(self, probe: Probe, task: str) -> str:
         """File name part for a branch, probe and task, such as `primary-linear-cell`."""
-        classifier = "head" if self.answers_itself(task) else probe.name
+        classifier = "head" if self.uses_own_head(task) else probe.name
         return "-".join([self.name, classifier, *([] if task == "tissue" else [file_name(task)])])
 
 
 def check_same_names(
-    array: str, learnt: Sequence[str], names: Sequence[str], where: object
+    array: str, expected: Sequence[str], names: Sequence[str], where: object
 ) -> None:
     """Raise `DataError` if the names of channels, or of a vector's values, differ from those in
     training, or their order does. Nothing is checked if either list is not known."""
-    if not learnt or not names or tuple(learnt) == tuple(names):
+    if not expected or not names or tuple(expected) == tuple(names):
         return
-    held = set(names)
-    lacking = [name for name in learnt if name not in held]
+    present = set(names)
+    missing = [name for name in expected if name not in present]
     what = "has them in another order, or has more of them"
-    if lacking:
-        what = f"does not have {len(lacking):,} of them, such as {lacking[0]}"
+    if missing:
+        what = f"does not have {len(missing):,} of them, such as {missing[0]}"
     raise DataError(
-        f"'{array}' had {len(learnt):,} named values in training, but {where} {what}; ingest it "
+        f"'{array}' had {len(expected):,} named values in training, but {where} {what}; ingest it "
         "again with the same ones, in the same order."
     )
 
@@ -273,14 +273,16 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
     encoder.eval().to(device)
     outputs = [encoder(batch).float().cpu() for batch in images]
     encoder.train(training)
-    nothing = torch.empty(0, encoder.width, dtype=torch.float32, device="cpu")
-    return torch.cat([nothing, *outputs])
+    empty = torch.empty(0, encoder.width, dtype=torch.float32, device="cpu")
+    return torch.cat([empty, *outputs])
 
 
 def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEncoder:
     """Wrap a branch that is not trained; its features are in `machine.features`, or in the run."""
-    shared = config.machine.features
-    return FrozenEncoder(encoder, plan.modality, plan.size, plan.name, config.out, shared=shared)
+    shared_cache = config.machine.features
+    return FrozenEncoder(
+        encoder, plan.modality, plan.size, plan.name, config.out, shared_cache=shared_cache
+    )
 
 
 @preserved_torch_state()

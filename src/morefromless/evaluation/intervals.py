@@ -74,8 +74,8 @@ def bootstrap(
     unit, member = units_of(groups, n)
     if unit == "patch":
         # Patches in the same cells are interchangeable: one weighted row represents all of them.
-        kinds, weights = np.unique(cells.T, axis=0, return_counts=True)
-        member, cells = np.arange(len(kinds)), kinds.T
+        patterns, weights = np.unique(cells.T, axis=0, return_counts=True)
+        member, cells = np.arange(len(patterns)), patterns.T
     else:
         weights = np.ones(member.max() + 1, np.int64)
     contributions = np.zeros((len(weights), seeds, classes * classes))
@@ -83,13 +83,13 @@ def bootstrap(
         np.add.at(matrix, (member, row), 1)
 
     rng = np.random.default_rng(seed)
-    drawn = _resample(contributions.reshape(len(weights), -1), weights, resamples, rng)
+    resampled = _resample(contributions.reshape(len(weights), -1), weights, resamples, rng)
     shape = (seeds, classes, classes)
-    chance = statistic(drawn.reshape(-1, *shape)) * _seed_weights(seeds, resamples, rng)
-    whole = np.tensordot(weights, contributions, 1).reshape(shape)
-    low, high = np.quantile(chance.sum(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    replicates = statistic(resampled.reshape(-1, *shape)) * _seed_weights(seeds, resamples, rng)
+    total = np.tensordot(weights, contributions, 1).reshape(shape)
+    low, high = np.quantile(replicates.sum(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(
-        estimate=float(statistic(whole).mean()),
+        estimate=float(statistic(total).mean()),
         low=float(low),
         high=float(high),
         level=LEVEL,
@@ -133,5 +133,5 @@ def _resample(
 
 def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
     """Weight of each seed in each resample: (resamples, seeds), rows summing to one."""
-    drawn = max(seeds - 1, 1)
-    return rng.multinomial(drawn, np.full(seeds, 1 / seeds), resamples) / drawn
+    draws = max(seeds - 1, 1)
+    return rng.multinomial(draws, np.full(seeds, 1 / seeds), resamples) / draws

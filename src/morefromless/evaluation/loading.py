@@ -15,7 +15,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import (
     BranchMetadata,
     EncoderMetadata,
-    describe,
+    build_metadata,
     read_metadata,
 )
 from morefromless.probes import LinearProbe
@@ -64,7 +64,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """
     run = Run.open(run.path, run.trust)
     config, weights = run.config, run.weights()
-    metadata = read_metadata(run.weights_path) or describe(config, weights)
+    metadata = read_metadata(run.weights_path) or build_metadata(config, weights)
     if not run.trust:
         metadata.refuse_outside(str(run.weights_path))
     return _build(metadata, weights, run.weights_path, config, run.path)
@@ -124,22 +124,22 @@ def _build(
     by_prefix: dict[str, Encoder] = {}  # branches with shared weights use one encoder
     encoders = {}
     for name, branch in metadata.branches.items():
-        prepared = branch.preprocessing
+        preprocessing = branch.preprocessing
         if branch.prefix not in by_prefix:
-            encoder = build_encoder(branch.encoder, prepared.channels)
+            encoder = build_encoder(branch.encoder, preprocessing.channels)
             _load(encoder, branch, weights, file)
             by_prefix[branch.prefix] = encoder.eval()
         encoders[name] = FrozenEncoder(
             by_prefix[branch.prefix],
-            prepared.modality,
-            prepared.size,
+            preprocessing.modality,
+            preprocessing.size,
             name,
             folder,
             config=config,
             seed=config.seed,
             head=head,
             metadata=metadata,
-            shared=config.machine.features if name in config.pairing.freeze else None,
+            shared_cache=config.machine.features if name in config.pairing.freeze else None,
         )
     return encoders
 
@@ -174,11 +174,11 @@ def _load(
     if "mean" in expected and "mean" not in state and mean and std:  # exported with timm's names
         state = {f"network.{name}": tensor for name, tensor in state.items()}
         state |= {k: torch.tensor(v).view(1, -1, 1, 1) for k, v in (("mean", mean), ("std", std))}
-    wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
-    if wrong or len(state) != len(expected):
+    mismatched = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    if mismatched or len(state) != len(expected):
         raise TrainingError(
-            f"{file} does not fit encoder '{branch.encoder}' ({len(wrong)} of {len(expected)} "
-            f"tensors missing or of another shape, first: {(wrong or ['extra tensors'])[0]}); it "
-            "is a checkpoint of another encoder."
+            f"{file} does not fit encoder '{branch.encoder}' ({len(mismatched)} of {len(expected)} "
+            f"tensors missing or of another shape, first: {(mismatched or ['extra tensors'])[0]}); "
+            "it is a checkpoint of another encoder."
         )
     encoder.load_state_dict(state)

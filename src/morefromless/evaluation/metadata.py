@@ -108,7 +108,7 @@ class EncoderMetadata:
         refuse_outside(self.options, origin)
 
 
-def describe(
+def build_metadata(
     config: RunConfig,
     weights: Mapping[str, Tensor],
     store: Store | None = None,
@@ -119,9 +119,9 @@ def describe(
     `weights` are the tensors of its network by name, and `head` are the classes of its own head."""
     if config.arm.supervised:
         size = config.train.size
-        places = {"primary": (config.train.encoder, config.arm.primary, size, "encoder.")}
+        branches = {"primary": (config.train.encoder, config.arm.primary, size, "encoder.")}
     else:
-        places = {
+        branches = {
             plan.name: (
                 plan.encoder,
                 plan.modality,
@@ -131,8 +131,8 @@ def describe(
             for plan in plan_branches(config)
             if plan.name in config.arm.encoders
         }
-    passing = {"store", "out", *vars(config.machine)}
-    options = {name: value for name, value in to_flat(config).items() if name not in passing}
+    excluded = {"store", "out", *vars(config.machine)}
+    options = {name: value for name, value in to_flat(config).items() if name not in excluded}
     return EncoderMetadata(
         branches={
             name: BranchMetadata(
@@ -140,7 +140,7 @@ def describe(
                 prefix=prefix,
                 preprocessing=_preprocessing(spec, size, prefix, weights, store),
             )
-            for name, (encoder, spec, size, prefix) in places.items()
+            for name, (encoder, spec, size, prefix) in branches.items()
         },
         head=head,
         data=None if store is None else TrainingData.of(store),

@@ -143,7 +143,7 @@ def auroc(probabilities: Floats, labels: Ints) -> float:
     """
     from scipy.stats import rankdata
 
-    present = _contrasted(labels)
+    present = _classes_if_several(labels)
     if not len(present):
         return 0.5
     # The area is the Mann-Whitney statistic, computed from the ranks of all classes at once.
@@ -162,7 +162,7 @@ def auprc(probabilities: Floats, labels: Ints) -> float:
     """
     from scipy.stats import rankdata
 
-    present = _contrasted(labels)
+    present = _classes_if_several(labels)
     # Mean over the patches of a class of the precision among patches ranked at least as high.
     ranks = rankdata(-probabilities[:, present], "max", axis=0)
     areas = []
@@ -193,7 +193,7 @@ def brier(probabilities: Floats, labels: Ints) -> float:
     return float(np.square(probabilities - truth).sum(1).mean())
 
 
-def _contrasted(labels: Ints) -> Ints:
+def _classes_if_several(labels: Ints) -> Ints:
     """The classes that occur, or none if all patches have the same class."""
     present = np.unique(labels)
     return present if len(present) > 1 else present[:0]
@@ -203,8 +203,8 @@ def _recalls(counts: npt.NDArray[Any]) -> Floats:
     return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1))
 
 
-def _ratio(over: npt.NDArray[Any], under: npt.NDArray[Any]) -> Floats:
-    """over / under, NaN if `under` is zero (a class that does not occur)."""
-    undefined = np.full(under.shape, np.nan)
-    result: Floats = np.divide(over, under, out=undefined, where=under > 0)
+def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
+    """over / under, NaN if `denominator` is zero (a class that does not occur)."""
+    undefined = np.full(denominator.shape, np.nan)
+    result: Floats = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return result

@@ -79,21 +79,21 @@ def difference(
     a, b = (np.atleast_2d(np.asarray(c, np.float64)) for c in (correct_a, correct_b))
     unit, member = units_of(groups, a.shape[1])
     estimate = flip.difference
-    parts = [(_jackknife(a.mean(0) - b.mean(0), member), int(member.max()))]
-    fewest = min(len(a), len(b))
-    if fewest > 1:
-        between = sum(float(arm.mean(1).var(ddof=1)) / len(arm) for arm in (a, b))
-        parts.append((between, fewest - 1))
-    half, p_t = _student(estimate, parts, 8 * (fewest - 1) or math.inf)
+    variances = [(_jackknife(a.mean(0) - b.mean(0), member), int(member.max()))]
+    min_seeds = min(len(a), len(b))
+    if min_seeds > 1:
+        seed_variance = sum(float(arm.mean(1).var(ddof=1)) / len(arm) for arm in (a, b))
+        variances.append((seed_variance, min_seeds - 1))
+    half_width, p_t = _t_interval(estimate, variances, 8 * (min_seeds - 1) or math.inf)
     return Difference(
         Interval(
             estimate=estimate,
-            low=max(-1.0, estimate - half),
-            high=min(1.0, estimate + half),
+            low=max(-1.0, estimate - half_width),
+            high=min(1.0, estimate + half_width),
             level=LEVEL,
             unit=unit,
             units=int(member.max()) + 1,
-            includes_seeds=fewest > 1,
+            includes_seeds=min_seeds > 1,
             resamples=0,
         ),
         p=max(p_t, flip.p),
@@ -177,23 +177,25 @@ def _jackknife(values: Floats, member: npt.NDArray[np.int64]) -> float:
     return float((units - 1) * without.var())
 
 
-def _student(
-    estimate: float, parts: Sequence[tuple[float, int]], most: float
+def _t_interval(
+    estimate: float, variances: Sequence[tuple[float, int]], max_degrees: float
 ) -> tuple[float, float]:
     """Return the half-width of a t interval and the two-sided p.
 
-    `parts` are variances that are summed, with their degrees of freedom; `most` is the upper limit
-    of the combined degrees of freedom."""
-    variance = sum(part for part, _ in parts)
+    `variances` are summed; each has its degrees of freedom. `max_degrees` is the upper limit of the
+    combined degrees of freedom."""
+    variance = sum(value for value, _ in variances)
     if not 0 < variance < math.inf:
         certain = variance == 0
         return 0.0 if certain else math.inf, 0.0 if certain and estimate else 1.0
-    freedom = min(most, variance**2 / sum(part**2 / degrees for part, degrees in parts))
+    freedom = min(
+        max_degrees, variance**2 / sum(value**2 / degrees for value, degrees in variances)
+    )
     error = math.sqrt(variance)
     from scipy.stats import t
 
-    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
-    return half, float(2 * t.sf(abs(estimate) / error, freedom))
+    half_width = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return half_width, float(2 * t.sf(abs(estimate) / error, freedom))
 
 
 def _two_sided(sizes: npt.NDArray[np.int64], observed: int) -> float:
@@ -201,9 +203,9 @@ def _two_sided(sizes: npt.NDArray[np.int64], observed: int) -> float:
     # If T is the sum of the sizes with sign +, the signed sum is 2 T - Σ sizes.
     chance = np.ones(1)  # chance[t] = P(T = t)
     for size in sizes:
-        grown = np.zeros(len(chance) + size)
-        grown[: len(chance)] = chance / 2
-        grown[size:] += chance / 2
-        chance = grown
+        extended = np.zeros(len(chance) + size)
+        extended[: len(chance)] = chance / 2
+        extended[size:] += chance / 2
+        chance = extended
     signed = 2 * np.arange(len(chance)) - (len(chance) - 1)
     return min(1.0, float(chance[np.abs(signed) >= observed].sum()))

@@ -39,23 +39,23 @@ class Reference:
                 f"--references {spec} is a run or an exported encoder; give a published one, such "
                 "as resnet18:pretrained=true, or compare runs with mfl explain."
             )
-        frozen = replace(frozen, size=size or frozen.size, shared=features)
+        frozen = replace(frozen, size=size or frozen.size, shared_cache=features)
         name = normalise_encoder(spec, without=("pretrained", "weights", "mean", "std"))
         file = weights_file(spec)
         words = [name, *([f"({file.stem})"] if file else []), f"at {frozen.size} px"]
         return cls(" ".join(words), frozen)
 
-    def views(self, modalities: Sequence[str], folder: Path) -> Iterator[FrozenEncoder]:
+    def encoders(self, modalities: Sequence[str], folder: Path) -> Iterator[FrozenEncoder]:
         """Yield the encoder for each of these modalities; results are cached in `folder`."""
         for spec in modalities:
-            place = folder / f"{file_name(self.title)}-{file_name(spec)}"
-            yield replace(self.frozen, modality_spec=spec, name="reference", folder=place)
+            encoder_folder = folder / f"{file_name(self.title)}-{file_name(spec)}"
+            yield replace(self.frozen, modality_spec=spec, name="reference", folder=encoder_folder)
 
 
-def takes_references(spec: str) -> bool:
+def supports_references(spec: str) -> bool:
     """Whether a modality suits published encoders, which take images of three channels.
 
-    >>> takes_references("downsample:7"), takes_references("vector:1000")
+    >>> supports_references("downsample:7"), supports_references("vector:1000")
     (True, False)
     """
     modality = build_modality(spec)
@@ -72,15 +72,15 @@ def load_references(config: StudyConfig) -> list[Reference]:
     if config.distillation and teacher:
         size = config.pairing.teacher_size or config.train.size
         references.append((teacher, Reference.load(teacher, size, config.frozen_folder)))
-    once: dict[str, tuple[str, Reference]] = {}
+    by_title: dict[str, tuple[str, Reference]] = {}
     for spec, reference in references:
-        first, _ = once.setdefault(reference.title, (spec, reference))
-        if first != spec:
+        first_spec, _ = by_title.setdefault(reference.title, (spec, reference))
+        if first_spec != spec:
             raise ConfigError(
-                f"The references {first} and {spec} would both be called '{reference.title}'; "
+                f"The references {first_spec} and {spec} would both be called '{reference.title}'; "
                 "give the weight files different names."
             )
-    return [reference for _, reference in once.values()]
+    return [reference for _, reference in by_title.values()]
 
 
 def check_references(config: StudyConfig) -> None:

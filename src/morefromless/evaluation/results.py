@@ -27,13 +27,13 @@ from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import McNemar
 from morefromless.runs import missing_results_remedy
 
-KEY = ("arm", "sharing", "objective", "modality", "partner")
+ENCODER_FIELDS = ("arm", "sharing", "objective", "modality", "partner")
 """Fields of a condition that identify its encoders, regardless of the task."""
 
-COLUMNS = ("run", *KEY, "task", "encoder", "seed", "metric", "value")
+COLUMNS = ("run", *ENCODER_FIELDS, "task", "encoder", "seed", "metric", "value")
 """Columns of the tidy table, in order."""
 
-CURVE_COLUMNS = ("run", *KEY, "seed", "step", "accuracy")
+CURVE_COLUMNS = ("run", *ENCODER_FIELDS, "seed", "step", "accuracy")
 """Columns of the table of learning curves."""
 
 FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
@@ -229,8 +229,8 @@ class Results:
         It includes the objective if the study has several, and the partner if the arm has several.
         `title` maps a modality to its name."""
         config = self.config
-        learnt = config.tasks if condition.arm == "supervised" else config.objectives
-        name = condition.method if len(learnt) > 1 else condition.title
+        training_targets = config.tasks if condition.arm == "supervised" else config.objectives
+        name = condition.method if len(training_targets) > 1 else condition.title
         return name + self.with_partner(condition, title)
 
     def with_partner(self, condition: Condition, title: Callable[[str], str] = str) -> str:

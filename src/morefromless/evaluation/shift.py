@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-MOST = 10_000
+MAX_PATCHES = 10_000
 """Maximum number of patches for the covariance estimate, evenly spaced."""
 
 
@@ -28,7 +28,7 @@ def feature_distances(features: npt.ArrayLike, *others: npt.ArrayLike) -> list[f
     from sklearn.covariance import LedoitWolf
 
     values = np.asarray(features, np.float64)
-    fitted = LedoitWolf().fit(values[:: -(-len(values) // MOST)])
+    fitted = LedoitWolf().fit(values[:: -(-len(values) // MAX_PATCHES)])
     return [
         float(np.sqrt(fitted.mahalanobis(np.asarray(other, np.float64)).mean() / values.shape[1]))
         for other in others

@@ -9,10 +9,10 @@ from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores
-from morefromless.evaluation.results import KEY, Condition, Summary
+from morefromless.evaluation.results import ENCODER_FIELDS, Condition, Summary
 from morefromless.pairs import build_modality
 
-RISING = 0.01
+MIN_RISE = 0.01
 """A learning curve still rises if the mean of its last quarter is higher than that of the quarter
 before by more than this."""
 
@@ -91,7 +91,7 @@ def _mean_recall(seed_scores: Sequence[Scores]) -> tuple[float | None, ...]:
 def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
     """Whether the mean curve over seeds still rises; None if a curve has fewer than 8 points."""
     mask = np.ones(len(curves), dtype=bool)
-    for name in KEY:
+    for name in ENCODER_FIELDS:
         mask &= (curves[name] == getattr(condition, name)).to_numpy(dtype=bool)
     per_seed = [group["accuracy"].to_numpy() for _, group in curves[mask].groupby("seed")]
     if not per_seed or min(map(len, per_seed)) < 8:
@@ -99,4 +99,4 @@ def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
     length = min(map(len, per_seed))
     mean = np.mean([curve[:length] for curve in per_seed], axis=0)
     quarter = length // 4
-    return bool(mean[-quarter:].mean() - mean[-2 * quarter : -quarter].mean() > RISING)
+    return bool(mean[-quarter:].mean() - mean[-2 * quarter : -quarter].mean() > MIN_RISE)

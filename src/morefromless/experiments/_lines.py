@@ -11,7 +11,7 @@ from morefromless.evaluation.results import Summary
 from morefromless.experiments import Cell
 from morefromless.report.content import Picture
 from morefromless.report.density_figure import draw_lines
-from morefromless.report.style import COLOURS, COLUMN, MARKERS, format_axes, save
+from morefromless.report.style import COLOURS, COLUMN_WIDTH, MARKERS, format_axes, save
 
 MIN_TICK_RATIO = 1.25
 """Ticks within this factor of each other would overlap."""
@@ -30,7 +30,7 @@ def write_lines(
 
     `papers` maps columns to published lines: points (x, accuracy).
     """
-    figure = MatplotlibFigure(figsize=(1.5 * COLUMN, 4.2), layout="constrained")
+    figure = MatplotlibFigure(figsize=(1.5 * COLUMN_WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
     for cell in cells:

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from morefromless.errors import UnreadablePatch, none_usable
 from morefromless.evaluation.cache import cached, digest_text
-from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
+from morefromless.evaluation.frozen import BATCH_SIZE, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
 from morefromless.ingest.listing import files_fingerprint
 from morefromless.progress import Bar
 from morefromless.torch_state import preserved_torch_state
 
-PART = 8 * CHUNK
+PATCHES_PER_PART = 8 * BATCH_SIZE
 """Patches per saved part; an interrupted embedding resumes after the last saved part."""
 
 
@@ -72,13 +72,13 @@ def embed(
                 "modality": frozen.modality_spec,
                 "size": str(frozen.size),
                 "um_per_px": str(patches.um_per_px),
-                "place": patches.place,
+                "place": patches.absolute_path,
                 "patches": digest_text(*patches.table["id"]),
             }
             if partial is not None:
                 key["files"] = files_fingerprint(patches.files())
-            for start in range(0, len(patches), PART):
-                rows = range(start, min(start + PART, len(patches)))
+            for start in range(0, len(patches), PATCHES_PER_PART):
+                rows = range(start, min(start + PATCHES_PER_PART, len(patches)))
 
                 def compute(patches: Patches = patches, rows: range = rows) -> dict[str, Tensor]:
                     return _features(frozen, patches, rows, device, readers)
@@ -86,7 +86,7 @@ def embed(
                 if partial is None:
                     part = compute()
                 else:
-                    name = digest_text(patches.place, patches.name)
+                    name = digest_text(patches.absolute_path, patches.name)
                     file = Path(partial) / f"{name}-{start:09d}.safetensors"
                     part = cached(file, {**key, "start": str(start)}, compute)
                 readable = part["readable"].numpy()
@@ -122,12 +122,14 @@ def _features(
 ) -> dict[str, Tensor]:
     """`readable` (len(rows),) and `features` (readable patches, width), in the order of `rows`."""
     features, readable = [], []
-    for start in range(0, len(rows), CHUNK):
-        read = list(readers.map(lambda row: _read(patches, row), rows[start : start + CHUNK]))
-        good = [array for array in read if array is not None]
-        readable += [array is not None for array in read]
-        if good:
-            features.append(represent(frozen.encoder, _same_size(frozen, good, device), device))
+    for start in range(0, len(rows), BATCH_SIZE):
+        results = list(
+            readers.map(lambda row: _read(patches, row), rows[start : start + BATCH_SIZE])
+        )
+        arrays = [array for array in results if array is not None]
+        readable += [array is not None for array in results]
+        if arrays:
+            features.append(represent(frozen.encoder, _same_size(frozen, arrays, device), device))
     width = frozen.encoder.width
     return {
         "readable": torch.tensor(readable),
@@ -165,14 +167,14 @@ def _reason(patches: Patches, row: int) -> str:
 def _attributes(frozen: FrozenEncoder, inputs: Sequence[Patches]) -> dict[str, str | float]:
     sides = {patches.side for patches in inputs}
     scales = {patches.um_per_px for patches in inputs}
-    known: dict[str, str | float | None] = {
+    attributes: dict[str, str | float | None] = {
         "encoder": frozen.title,
         "weights": frozen.fingerprint,
         "modality": frozen.modality_spec,
         "patch_size": sides.pop() if len(sides) == 1 else None,
         "um_per_px": scales.pop() if len(scales) == 1 else None,
     }
-    extents = {patches.extent for patches in inputs if hasattr(patches, "extent")}
-    if len(extents) == 1:
-        known["patch_size_level0"] = extents.pop()
-    return {name: value for name, value in known.items() if value is not None}
+    level0_sides = {patches.side_level0 for patches in inputs if hasattr(patches, "side_level0")}
+    if len(level0_sides) == 1:
+        attributes["patch_size_level0"] = level0_sides.pop()
+    return {name: value for name, value in attributes.items() if value is not None}

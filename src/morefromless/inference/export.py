@@ -34,7 +34,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import EncoderMetadata, read_metadata
 
 WEIGHTS = "model.safetensors"
-FILES = (
+EXPORTED_FILES = (
     WEIGHTS,
     "config.json",
     "encoder.json",
@@ -43,12 +43,12 @@ FILES = (
     "README.md",
 )
 """Files that an exported folder may contain, in addition to probes."""
-PROBE = re.compile(r"probe-.+-calibrated\.safetensors")
+PROBE_FILE = re.compile(r"probe-.+-calibrated\.safetensors")
 
 OPSET = 18
 """Lowest ONNX opset version that PyTorch's exporter writes."""
 
-CLOSE = 1e-4
+TOLERANCE = 1e-4
 """Tolerated difference between features of a graph and of PyTorch, relative to the largest."""
 
 
@@ -81,13 +81,16 @@ def export(
     graph = _graph(frozen, preprocessing) if onnx or torch_export else None
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
-    plain = msgspec.to_builtins(metadata)
-    weights, stated = _weights(frozen), {"format": "pt", ENCODER_KEY: json.dumps(plain)}
+    plain_metadata = msgspec.to_builtins(metadata)
+    weights, file_metadata = (
+        _weights(frozen),
+        {"format": "pt", ENCODER_KEY: json.dumps(plain_metadata)},
+    )
     probes = calibrated_files(source, frozen) if source else []
     content = {probe.name: probe.read_bytes() for probe in probes}
-    _remove_earlier(folder, weights, stated)
-    files.write_bytes(folder / WEIGHTS, save(weights, stated))
-    files.write_json(folder / "encoder.json", plain)
+    _remove_earlier(folder, weights, file_metadata)
+    files.write_bytes(folder / WEIGHTS, save(weights, file_metadata))
+    files.write_json(folder / "encoder.json", plain_metadata)
     written = [folder / WEIGHTS, folder / "encoder.json"]
     for name, data in content.items():
         files.write_bytes(folder / name, data)
@@ -109,10 +112,10 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
     encoder = frozen.encoder
     assert isinstance(encoder, Timm)
     assert frozen.metadata is not None
-    prepared = frozen.metadata.branches[frozen.name].preprocessing
+    preprocessing = frozen.metadata.branches[frozen.name].preprocessing
     arguments = dict(encoder.arguments)
-    if prepared.channels != 3:
-        arguments["in_chans"] = prepared.channels
+    if preprocessing.channels != 3:
+        arguments["in_chans"] = preprocessing.channels
     pretrained: dict[str, Any] = dict(encoder.network.pretrained_cfg)  # type: ignore[arg-type]
     if pretrained.get("fixed_input_size"):  # otherwise timm resamples the position embeddings
         arguments.setdefault("img_size", encoder.input_size)
@@ -122,11 +125,11 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
         "num_features": encoder.width,
         "model_args": arguments,
         "pretrained_cfg": {
-            "input_size": [prepared.channels, frozen.size, frozen.size],
+            "input_size": [preprocessing.channels, frozen.size, frozen.size],
             "interpolation": "bilinear",
             "crop_pct": 1.0,
-            "mean": prepared.mean,
-            "std": prepared.std,
+            "mean": preprocessing.mean,
+            "std": preprocessing.std,
             "num_classes": 0,
             "first_conv": pretrained.get("first_conv"),
             "classifier": pretrained.get("classifier"),
@@ -216,10 +219,10 @@ class Preprocess(nn.Module):
 def _graph(frozen: FrozenEncoder, preprocessing: bool) -> tuple[nn.Module, Tensor]:
     """The module to write as a graph, with gradients disabled, and an example input."""
     encoder = frozen.encoder.eval().requires_grad_(False)
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     shape = frozen.modality.shape(frozen.size)
     if not preprocessing:
-        return encoder, torch.rand(2, *shape, generator=draw)
+        return encoder, torch.rand(2, *shape, generator=generator)
     side = frozen.side
     matrices = None if side is None else frozen.modality.matrices(side, frozen.size)
     if matrices is None:
@@ -227,7 +230,7 @@ def _graph(frozen: FrozenEncoder, preprocessing: bool) -> tuple[nn.Module, Tenso
             f"The modality {frozen.modality_spec} does not resize patches of a known size, so it "
             "cannot be part of the graph; remove --preprocessing."
         )
-    patches = torch.randint(0, 256, (2, side, side, 3), generator=draw, dtype=torch.uint8)  # type: ignore[arg-type]
+    patches = torch.randint(0, 256, (2, side, side, 3), generator=generator, dtype=torch.uint8)  # type: ignore[arg-type]
     return nn.Sequential(Preprocess(matrices), encoder).eval(), patches
 
 
@@ -237,10 +240,10 @@ def _batches(example: Tensor) -> list[Tensor]:
 
 def _compare(features: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], path: Path) -> None:
     difference = float(np.abs(features - expected).max() / np.abs(expected).max())
-    if not difference <= CLOSE:
+    if not difference <= TOLERANCE:
         raise DataError(
             f"{path} was not written: its features differ from PyTorch's by {difference:.1e} of "
-            f"the largest feature (limit {CLOSE:g}); export without this format."
+            f"the largest feature (limit {TOLERANCE:g}); export without this format."
         )
 
 
@@ -259,10 +262,10 @@ def _metadata(frozen: FrozenEncoder, metadata: EncoderMetadata) -> EncoderMetada
 def _refuse_others(folder: Path) -> None:
     """Raise `ConfigError` if a folder contains files that no export wrote."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    known = {name for name in names if name in FILES or PROBE.fullmatch(name)}
-    others = {name for name in names - known if not name.endswith(".partial")}
-    if known and not _is_exported(folder / WEIGHTS):
-        others |= known
+    exported = {name for name in names if name in EXPORTED_FILES or PROBE_FILE.fullmatch(name)}
+    others = {name for name in names - exported if not name.endswith(".partial")}
+    if exported and not _is_exported(folder / WEIGHTS):
+        others |= exported
     if others:
         raise ConfigError(
             f"{folder} contains other files ({min(others)}); give a new or empty folder."
@@ -276,14 +279,16 @@ def _is_exported(weights: Path) -> bool:
         return False
 
 
-def _remove_earlier(folder: Path, weights: Mapping[str, Tensor], stated: dict[str, str]) -> None:
+def _remove_earlier(
+    folder: Path, weights: Mapping[str, Tensor], file_metadata: dict[str, str]
+) -> None:
     """Remove the files of an earlier export, unless it had the same weights and metadata. File
     bytes cannot be compared, because safetensors writes its metadata in any order."""
     path = folder / WEIGHTS
     if not path.is_file():
         return
     with safe_open(path, "pt") as file:
-        same = file.metadata() == stated
+        same = file.metadata() == file_metadata
     if not same or digest(load_file(path)) != digest(weights):
         for earlier in folder.iterdir():
             earlier.unlink()

@@ -22,7 +22,7 @@ from morefromless.inference.patches import (
 from morefromless.inference.slides import SlidePatches, open_slides, open_tiles
 from morefromless.ingest.opening import open_images
 
-PATCH = 1024
+MAX_PATCH_SIDE = 1024
 """Largest side in px of a .tif file that is read as a patch; a larger one is read as a slide."""
 
 
@@ -46,10 +46,10 @@ def open_inputs(
     opened: list[Patches] = []
     for name in map(str, names):
         for patches in _open(name, frozen, um_per_px, expected):
-            patches.place = str(Path(name).expanduser().absolute())
+            patches.absolute_path = str(Path(name).expanduser().absolute())
             opened.append(patches)
     for patches in opened:
-        _refuse_bytes([patches.place, *patches.table["id"]])
+        _refuse_non_utf8([patches.absolute_path, *patches.table["id"]])
         patches.um_per_px = patches.um_per_px or um_per_px
         _check_magnification(patches, frozen.um_per_px, at)
         frozen.check_same_names(patches.channels, patches.name)
@@ -134,10 +134,10 @@ def _holds_slides(folder: Path) -> bool:
     patches. Unreadable folders are skipped here: slide readers refuse them, and patch readers
     count them."""
     images = list(files_below(folder, SLIDE_ONLY_SUFFIXES | frozenset(IMAGES), unreadable="skip"))
-    endings = {path.suffix.lower() for path in images}
-    if endings & SLIDE_ONLY_SUFFIXES:
+    suffixes = {path.suffix.lower() for path in images}
+    if suffixes & SLIDE_ONLY_SUFFIXES:
         return True
-    sizes = {f: f.stat().st_size for f in images if endings <= SUFFIXES and f.is_file()}
+    sizes = {f: f.stat().st_size for f in images if suffixes <= SUFFIXES and f.is_file()}
     return bool(sizes) and _is_large(max(sizes, key=sizes.__getitem__))
 
 
@@ -145,12 +145,12 @@ def _is_large(path: Path) -> bool:
     """Whether a .tif file is larger than a patch. True if it is unreadable: opening it as a slide
     then reports the error."""
     try:
-        return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > PATCH
+        return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > MAX_PATCH_SIDE
     except UnreadablePatch:
         return True
 
 
-def _refuse_bytes(names: Sequence[str]) -> None:
+def _refuse_non_utf8(names: Sequence[str]) -> None:
     """Raise `DataError` if a file name is not UTF-8, because feature files cannot store it."""
     for name in names:
         try:
@@ -159,13 +159,15 @@ def _refuse_bytes(names: Sequence[str]) -> None:
             raise DataError(f"The name {name!a} is not in UTF-8; rename it.") from error
 
 
-def _check_magnification(patches: Patches, trained: float | None, at: float | None) -> None:
-    expected = at or trained
+def _check_magnification(
+    patches: Patches, training_um_per_px: float | None, at: float | None
+) -> None:
+    expected = at or training_um_per_px
     if patches.um_per_px is None or expected is None:
         return
     if abs(patches.um_per_px / expected - 1) > TOLERANCE:
-        wanted = f"--at requests {at:g}" if at else f"the encoder was trained at {expected:g}"
+        expectation = f"--at requests {at:g}" if at else f"the encoder was trained at {expected:g}"
         raise DataError(
-            f"{patches.name} has {patches.um_per_px:g} µm per pixel, but {wanted}; rescale the "
-            f"patches, or give --at {patches.um_per_px:g} to use them unchanged."
+            f"{patches.name} has {patches.um_per_px:g} µm per pixel, but {expectation}; rescale "
+            f"the patches, or give --at {patches.um_per_px:g} to use them unchanged."
         )

@@ -37,7 +37,7 @@ class Patches(ABC):
     """Height and width in px; of the first patch if patches differ; None if unknown."""
     channels: tuple[str, ...] = ()
     """Names of the channels, or of a vector's values; empty if unknown."""
-    place: str = ""
+    absolute_path: str = ""
     """Absolute path of the input; it distinguishes inputs with equal names."""
     skipped_files: Mapping[str, int] = {}
     """Number of files of each kind that are next to the patches but are not patches."""
@@ -66,7 +66,7 @@ class StorePatches(Patches):
         self.side = None if modality.vector else int(self._array.shape[1])
         self._rows = reading_order(self._array, np.arange(len(store.table)))
         self.table = patch_table(store.table.iloc[self._rows].assign(input=self.name))
-        self._what = modality.array
+        self._array_name = modality.array
         self._files = [path / "meta.json"]  # it contains a hash of all other files
 
     def files(self) -> Sequence[Path]:
@@ -74,7 +74,7 @@ class StorePatches(Patches):
 
     def read(self, row: int) -> npt.NDArray[Any]:
         if not self._present[self._rows[row]]:
-            raise UnreadablePatch(f"no {self._what}: this patch does not have it")
+            raise UnreadablePatch(f"no {self._array_name}: this patch does not have it")
         return np.asarray(self._array[self._rows[row]])
 
 
@@ -105,7 +105,7 @@ class SourcePatches(Patches):
     def read(self, row: int) -> npt.NDArray[Any]:
         item = self._items[row]
         arrays = self._source.read(item)
-        _refuse_further(self._source.skipped_parts(item))
+        _refuse_several_pages(self._source.skipped_parts(item))
         name = self._modality.array
         images = [array for array in arrays.values() if array.ndim == 3]
         if name not in arrays and len(images) == 1 and is_picture(self._modality):
@@ -134,8 +134,8 @@ class ImagePatches(Patches):
 def read_patch(image: Path | bytes) -> npt.NDArray[np.uint8]:
     """Read the patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also if the image has
     several pages or is not square."""
-    pixels, further = read_pages(image)
-    _refuse_further(further)
+    pixels, further_pages = read_pages(image)
+    _refuse_several_pages(further_pages)
     return _square(pixels)
 
 
@@ -153,7 +153,7 @@ def patch_table(known: pd.DataFrame) -> pd.DataFrame:
     return table.astype({name: "Int64" if name in ("x", "y") else object for name in COLUMNS})
 
 
-def _refuse_further(omitted: Mapping[str, int]) -> None:
+def _refuse_several_pages(omitted: Mapping[str, int]) -> None:
     if FURTHER_PAGE in omitted:
         raise UnreadablePatch("several pages or frames: save one of them as its own file")
 

@@ -15,7 +15,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.inference.embed import Embedding
 from morefromless.runs import Run
 
-ENDINGS = (".csv", ".parquet")
+SUFFIXES = (".csv", ".parquet")
 
 
 def predict(embedding: Embedding, probe: CalibratedProbe, abstain: float = 0.0) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def labelled_store(folder: Path, store: Path | None) -> Store | None:
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
     """Write the table as .csv or .parquet."""
-    check_ending(path)
+    check_suffix(path)
     if path.suffix == ".csv":
         files.write_csv(path, table)
         return
@@ -84,7 +84,7 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def check_ending(path: Path) -> None:
+def check_suffix(path: Path) -> None:
     """Raise `ConfigError` if the file ending is not supported."""
-    if path.suffix not in ENDINGS:
-        raise ConfigError(f"{path} does not end in {' or '.join(ENDINGS)}.")
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path} does not end in {' or '.join(SUFFIXES)}.")

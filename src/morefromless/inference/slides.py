@@ -36,7 +36,7 @@ class SlidePatches(Patches):
         self.table = patch_table(pd.DataFrame({"id": ids, "input": path.name, "x": x, "y": y}))
 
     @property
-    def extent(self) -> float:
+    def side_level0(self) -> float:
         """Side of a tile in px of the slide's finest level."""
         assert self.side is not None
         assert self.um_per_px is not None

@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from morefromless.evaluation.frozen import CHUNK, represent
+from morefromless.evaluation.frozen import BATCH_SIZE, represent
 from morefromless.evaluation.loading import load_encoder
 
 
@@ -53,8 +53,8 @@ class EncoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             raise ValueError(f"expected {array}, got {values.shape} {values.dtype}")
 
         def batches() -> Iterator[Tensor]:
-            for start in range(0, len(values), CHUNK):
-                part = torch.tensor(values[start : start + CHUNK], device=self.device)
+            for start in range(0, len(values), BATCH_SIZE):
+                part = torch.tensor(values[start : start + BATCH_SIZE], device=self.device)
                 yield self.frozen_.inputs(part)
 
         features: npt.NDArray[np.float32] = represent(

@@ -40,21 +40,23 @@ def write_h5(embedding: Embedding, path: Path) -> None:
         file["coords"] = table[["x", "y"]].astype(float).fillna(-1).to_numpy().astype(np.int64)
         for name in ("id", "input"):
             file.create_dataset(name, data=table[name].tolist(), dtype=h5py.string_dtype())
-        for part in (file, file["features"], file["coords"]):
-            part.attrs.update(embedding.attributes)
+        for item in (file, file["features"], file["coords"]):
+            item.attrs.update(embedding.attributes)
 
 
 def write_parquet(embedding: Embedding, path: Path) -> None:
     """Write one row per patch: the columns of the table, then `f0`, `f1` ..."""
-    _wide(embedding.table, embedding.features).to_parquet(path, index=False)
+    _wide_table(embedding.table, embedding.features).to_parquet(path, index=False)
 
 
 def write_csv(embedding: Embedding, path: Path) -> None:
     """Write the same as `write_parquet` as text, for R and spreadsheets; about twice the size."""
-    _wide(files.without_formulas(embedding.table), embedding.features).to_csv(path, index=False)
+    _wide_table(files.without_formulas(embedding.table), embedding.features).to_csv(
+        path, index=False
+    )
 
 
-def _wide(table: pd.DataFrame, features: npt.NDArray[np.float32]) -> pd.DataFrame:
+def _wide_table(table: pd.DataFrame, features: npt.NDArray[np.float32]) -> pd.DataFrame:
     names = [f"f{k}" for k in range(features.shape[1])]
     return pd.concat([table, pd.DataFrame(features, columns=names)], axis=1)
 
@@ -84,12 +86,12 @@ def write_h5ad(embedding: Embedding, path: Path) -> None:
             "pip install 'morefromless[expression]'."
         ) from error
     table = embedding.table.set_index("id")
-    places = table[["x", "y"]].astype(float).to_numpy()
-    described = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
+    coordinates = table[["x", "y"]].astype(float).to_numpy()
+    observations = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
     anndata.AnnData(
         embedding.features,
-        obs=described.astype("category"),  # unknown values are missing, not a category
-        obsm={} if np.isnan(places).all() else {"spatial": places},
+        obs=observations.astype("category"),  # unknown values are missing, not a category
+        obsm={} if np.isnan(coordinates).all() else {"spatial": coordinates},
         uns=dict(embedding.attributes),
     ).write_h5ad(path)
 

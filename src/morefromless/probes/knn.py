@@ -10,7 +10,7 @@ from morefromless.config import Probe
 from morefromless.errors import ConfigError
 from morefromless.probes import ProbeMethod, check_features
 
-CHUNK = 1024
+BATCH_SIZE = 1024
 """Patches per batch; limits the memory of the similarity matrix (batch x training patches)."""
 
 
@@ -28,7 +28,7 @@ class Neighbours:
     def probabilities(self, features: Tensor) -> Tensor:
         """(n, D) -> (n, classes): the fraction of each class among the k nearest neighbours."""
         shares = []
-        for part in torch.split(normalize(features.to(self.features)), CHUNK):
+        for part in torch.split(normalize(features.to(self.features)), BATCH_SIZE):
             nearest = (part @ self.features.T).topk(self.k, dim=1).indices
             shares.append(self.votes[nearest].mean(1))
         return torch.cat(shares)

@@ -80,21 +80,21 @@ def fit_linear_probe(
         scale = torch.where(scale > 1e-6 * mean.abs(), scale, 1.0)
         x = (x - mean) / scale
 
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     bound = (6 / (x.shape[1] + classes)) ** 0.5
-    start = torch.rand(classes, x.shape[1], generator=draw) * (2 * bound) - bound
+    start = torch.rand(classes, x.shape[1], generator=generator) * (2 * bound) - bound
     weight, bias = start.to(device), torch.zeros(classes, device=device)
     moments, squares = ([torch.zeros_like(p) for p in (weight, bias)] for _ in range(2))
     steps = [torch.zeros((), device=device) for _ in range(2)]
-    memory = torch.empty_like(x[:batch])  # allocating every batch costs a third of the time
+    batch_buffer = torch.empty_like(x[:batch])  # allocating every batch costs a third of the time
     # One thread, because a step is too small to parallelise: two threads wait for each other longer
     # than they work, and fifty times as long if another process uses a core.
     with torch.autocast(device.type, enabled=False), threads(1):
         for _ in range(epochs):
-            order = torch.randperm(len(x), generator=draw).to(device)
+            order = torch.randperm(len(x), generator=generator).to(device)
             for first in range(0, len(x), batch):
                 rows = order[first : first + batch]
-                inputs = torch.index_select(x, 0, rows, out=memory[: len(rows)])
+                inputs = torch.index_select(x, 0, rows, out=batch_buffer[: len(rows)])
                 # Explicit gradient of the mean cross-entropy: autograd would cost more time.
                 # Classes are rows, because this product takes half the time for wide matrices.
                 scores = torch.addmm(bias[:, None], weight, inputs.T)

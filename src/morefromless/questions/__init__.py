@@ -45,7 +45,7 @@ class Question(Member, ABC):
     """An evaluation of the encoders of one run."""
 
     @abstractmethod
-    def ask(
+    def evaluate(
         self,
         encoders: Mapping[str, FrozenEncoder],
         store: Store,
@@ -65,7 +65,7 @@ def build_question(spec: str) -> Question:
 
 
 @preserved_torch_state()
-def ask(
+def evaluate_questions(
     run: Run,
     store: Store,
     questions: Sequence[Question],
@@ -75,4 +75,4 @@ def ask(
 ) -> list[Reply]:
     """Run questions on a finished run."""
     encoders = load_encoders(run) if questions else {}
-    return [question.ask(encoders, store, probe, task, device) for question in questions]
+    return [question.evaluate(encoders, store, probe, task, device) for question in questions]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from morefromless.analysis.headroom import predict
+from morefromless.analysis.headroom import predict_out_of_fold
 from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import DataError
@@ -27,7 +27,7 @@ class Expression(Question):
     show: int = 10
     """Number of genes with their own row: those that the first branch predicts best."""
 
-    def ask(
+    def evaluate(
         self,
         encoders: Mapping[str, FrozenEncoder],
         store: Store,
@@ -70,14 +70,14 @@ class Expression(Question):
         store = store.select(frozen.modality, self.array)
         rows = {split: store.indices(split) for split in ("train", "test")}
         x, y = {}, {}
-        for split, chosen in rows.items():
-            x[split] = frozen.represent(store, chosen, device, f"{frozen.name}, {split}").double()
-            y[split] = torch.from_numpy(store.array(self.array)[chosen]).double()
+        for split, indices in rows.items():
+            x[split] = frozen.represent(store, indices, device, f"{frozen.name}, {split}").double()
+            y[split] = torch.from_numpy(store.array(self.array)[indices]).double()
         if len(rows["test"]) < 3:
             raise DataError(f"{store.path} has fewer than 3 test patches with '{self.array}'.")
         means = {"x": x["train"].mean(0), "y": y["train"].mean(0)}
         centred, target = x["train"] - means["x"], y["train"] - means["y"]
-        _, predicted = predict(centred, target, x["test"] - means["x"])
+        _, predicted = predict_out_of_fold(centred, target, x["test"] - means["x"])
         return pearson(predicted, y["test"])
 
 

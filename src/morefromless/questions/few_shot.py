@@ -33,7 +33,7 @@ class FewShot(Question):
         if min(self.shots, default=0) < 1 or self.draws < 1:
             raise ConfigError("few-shot needs shots and draws of 1 or more, such as shots=1/5/10.")
 
-    def ask(
+    def evaluate(
         self,
         encoders: Mapping[str, FrozenEncoder],
         store: Store,
@@ -43,11 +43,11 @@ class FewShot(Question):
     ) -> Reply:
         bar = Bar(encoders.values(), desc="few-shot", unit="branch")
         scores = [s for encoder in bar for s in self._scores(encoder, store, probe, task, device)]
-        over = (
+        averaging = (
             f"mean ± standard deviation over {self.draws} draws" if self.draws > 1 else "one draw"
         )
         name = replace(probe, labels=1.0).name  # the shots replace `probe.labels`
-        notes = [f"Accuracy of a {name} probe on the test patches: {over} of the labels."]
+        notes = [f"Accuracy of a {name} probe on the test patches: {averaging} of the labels."]
         if any(encoder.head is not None for encoder in encoders.values()):
             notes.append("The encoder of a supervised run was trained with all labels.")
         labelled = store.select(task=build_task(task))
@@ -77,9 +77,13 @@ class FewShot(Question):
             for draw in range(self.draws):
                 rows = draw_shots(labels, shots, draw)
                 shot_labels = torch.from_numpy(labels[rows]).to(device)
-                learnt = method.fit(train[rows], shot_labels, len(store.classes), probe, draw)
-                answers = method.fitted(learnt).probabilities(test).argmax(1).cpu().numpy()
-                accuracies.append(float((answers == truth).mean()))
+                fitted_tensors = method.fit(
+                    train[rows], shot_labels, len(store.classes), probe, draw
+                )
+                predictions = (
+                    method.fitted(fitted_tensors).probabilities(test).argmax(1).cpu().numpy()
+                )
+                accuracies.append(float((predictions == truth).mean()))
             spread = stdev(accuracies) if self.draws > 1 else None
             yield Score(str(shots), frozen.name, float(np.mean(accuracies)), spread)
 
@@ -94,5 +98,5 @@ def draw_shots(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDAr
     """
     rng = np.random.default_rng(seed)
     members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-    places: npt.NDArray[np.int64] = np.concatenate([of_class[:shots] for of_class in members])
-    return places
+    indices: npt.NDArray[np.int64] = np.concatenate([of_class[:shots] for of_class in members])
+    return indices

@@ -15,7 +15,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.questions import Question, Reply, Score
 from morefromless.runs import Run
 
-CHUNK = 1024
+QUERIES_PER_BATCH = 1024
 """Queries per batch."""
 
 
@@ -34,7 +34,7 @@ class Retrieval(Question):
         if min(self.at, default=0) < 1:
             raise ConfigError("retrieval needs values of k of 1 or more, such as at=1/5/10.")
 
-    def ask(
+    def evaluate(
         self,
         encoders: Mapping[str, FrozenEncoder],
         store: Store,
@@ -80,10 +80,12 @@ def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float
     [0.3333333432674408, 0.3333333432674408]
     """
     gallery, ranks = normalize(gallery, dim=1), []
-    for start in range(0, len(queries), CHUNK):
-        near = normalize(queries[start : start + CHUNK], dim=1) @ gallery.T
-        similarity = near.gather(1, torch.arange(start, start + len(near))[:, None])
-        ranks.append((~(near < similarity)).sum(1))
+    for start in range(0, len(queries), QUERIES_PER_BATCH):
+        similarities = normalize(queries[start : start + QUERIES_PER_BATCH], dim=1) @ gallery.T
+        pair_similarity = similarities.gather(
+            1, torch.arange(start, start + len(similarities))[:, None]
+        )
+        ranks.append((~(similarities < pair_similarity)).sum(1))
     return [float((torch.cat(ranks) <= k).float().mean()) for k in at]
 
 

@@ -6,12 +6,12 @@ from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.questions import Reply
-from morefromless.report.section import Section, interval, rough_note
+from morefromless.report.section import Section, interval, unreliable_note
 from morefromless.report.terminal import say
 from morefromless.report.words import metric_title, metric_value, minus
 
 
-def show_answers(answers: Sequence[Answer]) -> None:
+def show_scores(answers: Sequence[Answer]) -> None:
     """Print the scores of each branch of one run in the terminal."""
     if not answers:
         say(
@@ -23,7 +23,7 @@ def show_answers(answers: Sequence[Answer]) -> None:
     lines = []
     for answer in answers:
         store, scores = answer.store, answer.scores
-        reached = bootstrap(
+        accuracy_interval = bootstrap(
             accuracy,
             answer.probabilities.argmax(1),
             answer.labels,
@@ -32,11 +32,11 @@ def show_answers(answers: Sequence[Answer]) -> None:
         )
         values = (metric_value(name, scores.values[name]) for name in metrics)
         frozen = answer.frozen
-        lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
+        lines.append((frozen.name, frozen.modality_spec, interval(accuracy_interval), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
     table = Section("", header, lines)
     table.show()
-    for note in rough_note([table]):
+    for note in unreliable_note([table]):
         say(note)
     recalls = zip(*(answer.scores.recall for answer in answers), strict=True)
     rows = [

@@ -13,11 +13,11 @@ from morefromless.data.store import Store
 from morefromless.modalities.vector import Vector
 from morefromless.report.words import abbreviate
 
-SHOWN = 10
+MAX_BARS = 10
 """Maximum number of bars per patch; more would be too thin for their names."""
-NAMES = 0.45
+NAMES_WIDTH = 0.45
 """Share of the width that the names take."""
-LETTERS = 12
+MAX_NAME_LENGTH = 12
 """Maximum length of a name."""
 COLOUR = "#0072B2"
 
@@ -33,18 +33,18 @@ class Bars:
 
     def draw(self, axes: Axes, row: int, left: float, low: float, side: float) -> None:
         """Draw one patch in a square of the axes; bars of negative values are left of 0."""
-        least, most = self.bounds
-        scale = (1 - NAMES) * side / (most - least)
-        zero, height = left + NAMES * side - least * scale, side / len(self.names)
+        smallest, largest = self.bounds
+        scale = (1 - NAMES_WIDTH) * side / (largest - smallest)
+        zero, height = left + NAMES_WIDTH * side - smallest * scale, side / len(self.names)
         for number, (name, value) in enumerate(zip(self.names, self.values[row], strict=True)):
             middle = low + side - (number + 0.5) * height
             corner = (zero + min(0.0, float(value)) * scale, middle - 0.35 * height)
             width = abs(float(value)) * scale
             axes.add_patch(Rectangle(corner, width, 0.7 * height, color=COLOUR, linewidth=0))
             axes.text(
-                left + NAMES * side - 0.03,
+                left + NAMES_WIDTH * side - 0.03,
                 middle,
-                abbreviate(name, LETTERS),
+                abbreviate(name, MAX_NAME_LENGTH),
                 ha="right",
                 va="center",
                 fontsize=6,
@@ -52,19 +52,21 @@ class Bars:
         axes.plot([zero, zero], [low, low + side], "0.4", linewidth=0.6)
 
 
-def distinctive(modality: Vector, store: Store) -> dict[str, int]:
+def distinctive_values(modality: Vector, store: Store) -> dict[str, int]:
     """Names and places of the values that best distinguish classes: the best of each class, the
     second best of each, ..."""
     ranked = modality.markers(store).values() or [list(range(modality.length))]
-    places = dict.fromkeys(place for rank in zip(*ranked, strict=True) for place in rank)
+    indices = dict.fromkeys(index for rank in zip(*ranked, strict=True) for index in rank)
     names = modality.names(store)
-    return {names[place]: place for place in islice(places, SHOWN)}
+    return {names[index]: index for index in islice(indices, MAX_BARS)}
 
 
-def on_one_scale(columns: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Bars]:
-    """Columns of vectors (R, length) as bars of the values at `places`, with common bounds."""
-    values = {title: column[:, list(places.values())] for title, column in columns.items()}
-    every = torch.cat([*values.values()])
-    least, most = min(0.0, float(every.min())), max(0.0, float(every.max()))
-    bounds = (least, most if most > least else least + 1)
-    return {title: Bars(part, list(places), bounds) for title, part in values.items()}
+def bars_on_common_scale(
+    columns: Mapping[str, Tensor], indices: Mapping[str, int]
+) -> dict[str, Bars]:
+    """Columns of vectors (R, length) as bars of the values at `indices`, with common bounds."""
+    values = {title: column[:, list(indices.values())] for title, column in columns.items()}
+    all_values = torch.cat([*values.values()])
+    smallest, largest = min(0.0, float(all_values.min())), max(0.0, float(all_values.max()))
+    bounds = (smallest, largest if largest > smallest else smallest + 1)
+    return {title: Bars(part, list(indices), bounds) for title, part in values.items()}

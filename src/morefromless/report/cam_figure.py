@@ -25,14 +25,14 @@ SIDE = 160
 GRIDS = ("gradcam-first", "gradcam-stages")
 """The first convolution of every encoder, one row per patch (Fig. 3); the first one of every stage,
 one row per patch and encoder (Fig. S5)."""
-STAGED = 4
+MAX_STAGE_PATCHES = 4
 """Maximum number of patches in the second grid, which shows the last ones."""
 
 
 def write_cams(
     encoders: Mapping[str, Answer],
     patches: Mapping[str, int],
-    beside: Mapping[str, str],
+    extra_columns: Mapping[str, str],
     folder: Path,
     store: Store,
     device: str,
@@ -40,9 +40,9 @@ def write_cams(
 ) -> list[Path]:
     """Write GradCAMs of each encoder's own prediction, as the grids in `stems`.
 
-    `patches` maps a row's title to a row of the store. `beside` maps the title of an additional
-    column of the first grid to its modality. Encoders without feature maps, such as transformers,
-    are skipped; nothing is written if none is left.
+    `patches` maps a row's title to a row of the store. `extra_columns` maps the title of an
+    additional column of the first grid to its modality. Encoders without feature maps, such as
+    transformers, are skipped; nothing is written if none is left.
     """
     first = np.array(list(patches.values())[:1])
     layers = {
@@ -60,28 +60,30 @@ def write_cams(
         title: cams(answer, store, rows, layers[title][:depth], SIDE, device)
         for title, answer in answers.items()
     }
-    numbers = _numbers(answers, layers, patches, store, device)
+    numbers = _predictions(answers, layers, patches, store, device)
     written: list[Path] = []
     if "gradcam-first" in stems:
         size = max(answer.frozen.size for answer in answers.values())
-        shown = {title: next(iter(by_layer.values())) for title, by_layer in maps.items()}
-        shown |= {
+        columns = {title: next(iter(by_layer.values())) for title, by_layer in maps.items()}
+        columns |= {
             title: pictures(build_modality(spec), store, rows, size, SIDE)
-            for title, spec in beside.items()
+            for title, spec in extra_columns.items()
         }
         caption = (
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
             "grey. The brightest place supports the class most; in a grey picture, no place does."
         )
         written += save(
-            draw_sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers
+            draw_sheet(_tensors(columns), titles, caption), folder / "gradcam-first", numbers
         )
     if "gradcam-stages" in stems:
-        few = {
-            title: {layer: shown[-STAGED:] for layer, shown in by_layer.items()}
+        last_patches = {
+            title: {layer: images[-MAX_STAGE_PATCHES:] for layer, images in by_layer.items()}
             for title, by_layer in maps.items()
         }
-        written += save(_stages(few, titles[-STAGED:]), folder / "gradcam-stages", numbers)
+        written += save(
+            _stages(last_patches, titles[-MAX_STAGE_PATCHES:]), folder / "gradcam-stages", numbers
+        )
     return written
 
 
@@ -99,7 +101,7 @@ def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
     return draw_sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
 
-def _numbers(
+def _predictions(
     encoders: Mapping[str, Answer],
     layers: Mapping[str, Sequence[str]],
     patches: Mapping[str, int],

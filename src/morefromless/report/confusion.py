@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from morefromless.report.style import AMOUNTS, DIFFERENCES, PAGE, save
+from morefromless.report.style import DIVERGING_COLOURS, PAGE_WIDTH, SEQUENTIAL_COLOURS, save
 from morefromless.report.words import abbreviate, minus
 
 Counts = npt.NDArray[np.int64]
@@ -27,41 +27,44 @@ def write_confusion(
     """Write one panel per encoder or arm, and one per difference of the first from another.
 
     `matrices` are counts (C, C) whose rows are true classes, summed over the seeds of an arm. With
-    up to `NUMBERED` classes, cells show the share of their row in per cent, and the count; cells of
-    differences show points. A class without test patches has an empty row.
+    up to `MAX_NUMBERED_CLASSES` classes, cells show the share of their row in per cent,
+    and the count; cells of differences show points. A class without test patches has an empty row.
     """
-    shares = {title: by_row(counts) for title, counts in matrices.items()}
+    shares = {title: row_shares(counts) for title, counts in matrices.items()}
     first, *others = matrices
-    names = [abbreviate(name, LETTERS) for name in classes]
-    numbered = len(classes) <= NUMBERED
+    names = [abbreviate(name, MAX_NAME_LENGTH) for name in classes]
+    numbered = len(classes) <= MAX_NUMBERED_CLASSES
     points, smallest = (7, 0.3) if numbered else (5, 0.09)
-    beside = 0.5 + points / 110 * max(len(name) for name in names)  # of names, and axis titles
-    room = (PAGE - beside) / len(matrices) - 0.2
-    side = max(1.3, len(classes) * max(smallest, min(0.45, room / len(classes))))
-    letters = int(15 * side)  # per line of a title
+    margin = 0.5 + points / 110 * max(len(name) for name in names)  # of names, and axis titles
+    side_limit = (PAGE_WIDTH - margin) / len(matrices) - 0.2
+    side = max(1.3, len(classes) * max(smallest, min(0.45, side_limit / len(classes))))
+    title_width = int(15 * side)  # per line of a title
     titles = [[*matrices], [f"{first} minus {title}, points" for title in others]]
-    titles = [[textwrap.fill(title, letters) for title in row] for row in titles if row]
+    titles = [[textwrap.fill(title, title_width) for title in row] for row in titles if row]
     lines = sum(max(title.count("\n") for title in row) + 1 for row in titles)
-    height = beside + (side + 0.35) * len(titles) + 0.15 * lines
-    figure = Figure((beside + (side + 0.2) * len(matrices), height), layout="constrained")
+    height = margin + (side + 0.35) * len(titles) + 0.15 * lines
+    figure = Figure((margin + (side + 0.2) * len(matrices), height), layout="constrained")
     panels = figure.subplots(len(titles), len(matrices), squeeze=False)
     for axes, title in zip(panels.flat, chain(*titles), strict=False):
         axes.set_title(title, fontsize=8)
     for axes, (title, counts) in zip(panels[0], matrices.items(), strict=True):
-        picture = axes.imshow(100 * shares[title], cmap=AMOUNTS, vmin=0, vmax=100)
+        picture = axes.imshow(100 * shares[title], cmap=SEQUENTIAL_COLOURS, vmin=0, vmax=100)
         if numbered:
             _write_cells(axes, picture, 100 * shares[title], counts)
     differences = {title: 100 * (shares[first] - shares[title]) for title in others}
-    most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
+    largest = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
     for axes, difference in zip(panels[-1], differences.values(), strict=False):
-        picture = axes.imshow(difference, cmap=DIFFERENCES, vmin=-most, vmax=most)
+        picture = axes.imshow(difference, cmap=DIVERGING_COLOURS, vmin=-largest, vmax=largest)
         if numbered:
             _write_cells(axes, picture, difference, None)
-    keys = [(AMOUNTS, 0.0, 100.0, "% of the class"), (DIFFERENCES, -most, most, "points")]
-    for row, (colours, low, high, title) in zip(panels, keys, strict=False):
+    colour_bars = [
+        (SEQUENTIAL_COLOURS, 0.0, 100.0, "% of the class"),
+        (DIVERGING_COLOURS, -largest, largest, "points"),
+    ]
+    for row, (colours, low, high, title) in zip(panels, colour_bars, strict=False):
         if not numbered:
-            key = ScalarMappable(Normalize(low, high), colours)
-            figure.colorbar(key, ax=row, shrink=0.6).set_label(title, fontsize=8)
+            mappable = ScalarMappable(Normalize(low, high), colours)
+            figure.colorbar(mappable, ax=row, shrink=0.6).set_label(title, fontsize=8)
     for axes in panels.flat:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=points)
         axes.set_yticks(range(len(names)), names, fontsize=points)
@@ -74,10 +77,10 @@ def write_confusion(
     return save(figure, stem, _numbers(matrices, shares, classes))
 
 
-NUMBERED = 12
+MAX_NUMBERED_CLASSES = 12
 """Maximum number of classes for which cells have numbers. With more, the numbers would be too
 small: a colour bar is drawn instead, and the .csv file has the numbers."""
-LETTERS = 24
+MAX_NAME_LENGTH = 24
 """Maximum length of a class name."""
 
 
@@ -97,10 +100,10 @@ def _name_below(axes: Axes, names: Sequence[str], size: int) -> None:
         ).set_in_layout(False)
 
 
-def by_row(counts: npt.ArrayLike) -> Floats:
+def row_shares(counts: npt.ArrayLike) -> Floats:
     """Divide each row by its sum, NaN if a class has no patches: (C, C) -> (C, C).
 
-    >>> by_row([[3, 1], [0, 0]])
+    >>> row_shares([[3, 1], [0, 0]])
     array([[0.75, 0.25],
            [ nan,  nan]])
     """

@@ -20,22 +20,22 @@ from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
 from morefromless.pairs import augmentation
-from morefromless.report.bars import Bars, on_one_scale
+from morefromless.report.bars import Bars, bars_on_common_scale
 from morefromless.views import Views, recording
 
 Columns = Mapping[str, Tensor | Bars]
 """Title to (R, 3, S, S) images in [0, 1], or to bars of R vectors."""
 Notes = Mapping[str, Sequence[str]]
 """Title of a column to R texts."""
-Key = Mapping[str, tuple[int, int, int]]
+ColourKey = Mapping[str, tuple[int, int, int]]
 """Meaning of a colour, to the colour in RGB."""
 
-_CELL = 1.5
+_PICTURE_SIDE = 1.5
 """Side of a picture in inches. With `_DPI` it has 240 pixels, more than a patch."""
 _DPI = 160
 _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
-_FRAME = "0.2"
-_LINE, _LETTERS = 0.11, 30
+_FRAME_COLOUR = "0.2"
+_LINE_HEIGHT, _LINE_LENGTH = 0.11, 30
 """Height in inches of a line below a picture, and its maximum length in letters."""
 
 
@@ -46,7 +46,7 @@ def draw_sheet(
     frames: Sequence[Sequence[str]] = (),
     widths: Mapping[str, float] = MappingProxyType({}),
     notes: Notes = MappingProxyType({}),
-    key: Key = MappingProxyType({}),
+    key: ColourKey = MappingProxyType({}),
 ) -> Figure:
     """Draw a figure with one row per patch and one column per way of showing it.
 
@@ -57,28 +57,37 @@ def draw_sheet(
     below the pictures, and `key` below the caption.
     """
     rows = len(row_titles)
-    below = {title: [textwrap.wrap(t, _LETTERS) for t in texts] for title, texts in notes.items()}
-    under = _LINE * max([0, *(len(lines) for texts in below.values() for lines in texts)])
-    step, down = _CELL + _GAP, _CELL + _GAP + under
-    width = _LEFT + len(columns) * step
+    wrapped_notes = {
+        title: [textwrap.wrap(t, _LINE_LENGTH) for t in texts] for title, texts in notes.items()
+    }
+    notes_height = _LINE_HEIGHT * max(
+        [0, *(len(lines) for texts in wrapped_notes.values() for lines in texts)]
+    )
+    column_width, row_height = _PICTURE_SIDE + _GAP, _PICTURE_SIDE + _GAP + notes_height
+    width = _LEFT + len(columns) * column_width
     lines = textwrap.wrap(caption, width=max(30, int(width * 13)))
     key_columns = max(1, int(width / (0.6 + 0.075 * max(map(len, key), default=0))))
     bottom = _BOTTOM + 0.2 * (len(lines) + math.ceil(len(key) / key_columns))
-    height = _TOP + rows * down + bottom
+    height = _TOP + rows * row_height + bottom
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: one per picture takes seconds
-    lefts = {title: _LEFT + number * step for number, title in enumerate(columns)}
-    lows = [height - _TOP - row * down - _CELL for row in range(rows)]
+    lefts = {title: _LEFT + number * column_width for number, title in enumerate(columns)}
+    bottoms = [height - _TOP - row * row_height - _PICTURE_SIDE for row in range(rows)]
     for title, images in columns.items():
-        for row, low in enumerate(lows):
+        for row, row_bottom in enumerate(bottoms):
             if isinstance(images, Bars):
-                images.draw(axes, row, lefts[title], low, _CELL)
+                images.draw(axes, row, lefts[title], row_bottom, _PICTURE_SIDE)
                 continue
-            place = (lefts[title], lefts[title] + _CELL, low, low + _CELL)
+            place = (
+                lefts[title],
+                lefts[title] + _PICTURE_SIDE,
+                row_bottom,
+                row_bottom + _PICTURE_SIDE,
+            )
             axes.imshow(_pixels(images[row]), interpolation="nearest", extent=place)
 
         axes.text(
-            lefts[title] + _CELL / 2,
+            lefts[title] + _PICTURE_SIDE / 2,
             height - _TOP + _GAP,
             "\n".join(textwrap.wrap(re.sub(r",\s*", ", ", title), 23)),
             ha="center",
@@ -87,23 +96,36 @@ def draw_sheet(
         )
     for title, width_um in widths.items():
         length = round_length(width_um / 2)
-        left, right = lefts[title] + 0.06, lefts[title] + 0.06 + _CELL * length / width_um
+        left, right = lefts[title] + 0.06, lefts[title] + 0.06 + _PICTURE_SIDE * length / width_um
         for width_pt, colour in ((3.5, "white"), (1.8, "black")):
-            axes.plot([left, right], [lows[0] + 0.07] * 2, colour, linewidth=width_pt)
-        words = axes.text(left, lows[0] + 0.11, f"{length:g} µm", fontsize=6)
+            axes.plot([left, right], [bottoms[0] + 0.07] * 2, colour, linewidth=width_pt)
+        words = axes.text(left, bottoms[0] + 0.11, f"{length:g} µm", fontsize=6)
         words.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
-    for title, texts in below.items():
-        for low, wrapped in zip(lows, texts, strict=True):
-            axes.text(lefts[title], low - 0.02, "\n".join(wrapped), va="top", fontsize=6)
+    for title, texts in wrapped_notes.items():
+        for row_bottom, wrapped in zip(bottoms, texts, strict=True):
+            axes.text(lefts[title], row_bottom - 0.02, "\n".join(wrapped), va="top", fontsize=6)
     for framed in frames:
-        for low in lows:
-            corner = (lefts[framed[0]] - _GAP / 2, low - under - _GAP / 2)
+        for row_bottom in bottoms:
+            corner = (lefts[framed[0]] - _GAP / 2, row_bottom - notes_height - _GAP / 2)
             axes.add_patch(
-                Rectangle(corner, len(framed) * step, down, fill=False, edgecolor=_FRAME)
+                Rectangle(
+                    corner,
+                    len(framed) * column_width,
+                    row_height,
+                    fill=False,
+                    edgecolor=_FRAME_COLOUR,
+                )
             )
-    for low, label in zip(lows, row_titles, strict=True):
+    for row_bottom, label in zip(bottoms, row_titles, strict=True):
         text, size = _row_title(label)
-        axes.text(_LEFT - 0.1, low + _CELL / 2, text, ha="right", va="center", fontsize=size)
+        axes.text(
+            _LEFT - 0.1,
+            row_bottom + _PICTURE_SIDE / 2,
+            text,
+            ha="right",
+            va="center",
+            fontsize=size,
+        )
     axes.text(0.1, bottom, "\n".join(lines), ha="left", va="top", fontsize=8)
     if key:
         axes.legend(
@@ -131,7 +153,7 @@ def _row_title(label: str) -> tuple[str, float]:
     paths = [TextPath((0, 0), line.replace("$", "S"), 9) for line in lines]
     width = max((path.get_extents().width for path in paths), default=0) / 72
     height = len(lines) * 9 * 1.2 / 72
-    return "\n".join(lines), 9 / max(1, width / (_LEFT - 0.2), height / _CELL)
+    return "\n".join(lines), 9 / max(1, width / (_LEFT - 0.2), height / _PICTURE_SIDE)
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
@@ -193,7 +215,7 @@ def view_columns(
     pictures: dict[str, Tensor | Bars] = {}
     for title, views_of_modality in by_modality.items():
         if title in bars:
-            pictures |= on_one_scale(views_of_modality, bars[title])
+            pictures |= bars_on_common_scale(views_of_modality, bars[title])
         else:
             to_rgb = modalities[title].to_rgb
             pictures |= {name: to_rgb(images) for name, images in views_of_modality.items()}

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from morefromless.evaluation.results import KEY, Condition, Results
-from morefromless.report.style import COLUMN, PAGE, format_axes, line_styles
+from morefromless.evaluation.results import ENCODER_FIELDS, Condition, Results
+from morefromless.report.style import COLUMN_WIDTH, PAGE_WIDTH, format_axes, line_styles
 
 
 def curves(results: Results) -> Figure:
@@ -15,7 +15,7 @@ def curves(results: Results) -> Figure:
     """
     config, table = results.config, results.curves
     students = table["arm"] == "distillation"
-    keyed = table.assign(task=config.tasks[0])[[*KEY, "task"]]
+    keyed = table.assign(task=config.tasks[0])[[*ENCODER_FIELDS, "task"]]
     conditions = [Condition(*key) for key in keyed.itertuples(index=False)]
     table = table.assign(condition=np.array(conditions, dtype=object))
     styles = line_styles((c.arm, c.variant) for c in conditions)
@@ -24,13 +24,13 @@ def curves(results: Results) -> Figure:
         for spec in dict.fromkeys(table["modality"])
         for objective in config.objectives
     ]
-    width = max(PAGE, 1.8 * len(keys)) if len(keys) > 1 else 1.5 * COLUMN
+    width = max(PAGE_WIDTH, 1.8 * len(keys)) if len(keys) > 1 else 1.5 * COLUMN_WIDTH
     figure = Figure(figsize=(width, 3.4), layout="constrained")
-    every = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
-    for axes, (spec, objective) in zip(every, keys, strict=True):
-        learnt = table["objective"].isin([objective, config.tasks[0]]) | students
-        part = table[(table["modality"] == spec) & learnt]
-        for condition, arm_points in part.groupby("condition", sort=False):
+    panels = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
+    for axes, (spec, objective) in zip(panels, keys, strict=True):
+        in_panel = table["objective"].isin([objective, config.tasks[0]]) | students
+        points = table[(table["modality"] == spec) & in_panel]
+        for condition, arm_points in points.groupby("condition", sort=False):
             line = {**styles[condition.arm, condition.variant], "marker": ""}
             runs = [run for _, run in arm_points.groupby("run", sort=False)]
             for run in runs:
@@ -43,11 +43,13 @@ def curves(results: Results) -> Figure:
         axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}")
         axes.set_xlabel("training steps")
         format_axes(axes)
-    every[0].set_ylabel("ridge probe on test patches (%)")
-    drawn = {str(line.get_label()): line for axes in every for line in axes.get_lines()}
-    titles = [label for label in drawn if not label.startswith("_")]  # the others are single runs
+    panels[0].set_ylabel("ridge probe on test patches (%)")
+    legend_lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    titles = [
+        label for label in legend_lines if not label.startswith("_")
+    ]  # the others are single runs
     figure.legend(
-        [drawn[title] for title in titles],
+        [legend_lines[title] for title in titles],
         titles,
         loc="outside lower center",
         ncols=3,

@@ -7,17 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import COLUMN, axis_limits, format_axes, line_styles
+from morefromless.report.style import COLUMN_WIDTH, axis_limits, format_axes, line_styles
 
-APART = 1.025
+SHIFT_FACTOR = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be distinguished."""
 
 
 def density(results: Results) -> Figure:
     """Accuracy of the encoders of primary modalities against the information in these."""
-    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    rows = of_primaries(results)
+    rows = primary_encoders(results)
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
     for summary in rows:
         key = (summary.condition.arm, summary.condition.variant)
@@ -25,21 +25,21 @@ def density(results: Results) -> Figure:
     draw_lines(axes, lines)
     axes.set_ylim(axis_limits(map(percent_bounds, rows)))
     floors = results.select(lambda c: c.floor and c.modality in results.config.primary)
-    distant = _floor_lines(axes, [floor for floor in floors if floor.resolution])
+    outside = _floor_lines(axes, [floor for floor in floors if floor.resolution])
     sides = resolutions(rows)
     axes.set_xscale("log")
     axes.set_xticks(sides, [_tick(next(r for r in rows if r.resolution == s)) for s in sides])
     axes.minorticks_off()
-    axes.set_xlabel("\n".join(["information in the primary modality (side in px)", *distant]))
+    axes.set_xlabel("\n".join(["information in the primary modality (side in px)", *outside]))
     axes.set_ylabel("accuracy on test patches (%)")
     format_axes(axes)
     longest = max(len(", ".join(key)) for key in lines)
-    columns = 2 if longest < LETTERS else 1
+    columns = 2 if longest < TWO_COLUMN_NAME_LENGTH else 1
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=6)
     return figure
 
 
-LETTERS = 28
+TWO_COLUMN_NAME_LENGTH = 28
 """Names shorter than this are listed in two columns below a figure one column wide."""
 
 
@@ -48,7 +48,7 @@ def percent_bounds(summary: Summary) -> tuple[float, float]:
     return 100 * summary.accuracy.low, 100 * summary.accuracy.high
 
 
-def of_primaries(results: Results) -> list[Summary]:
+def primary_encoders(results: Results) -> list[Summary]:
     """The encoders (no floors) of primary modalities whose information is a number of pixels."""
     primary = results.config.primary
     rows = results.select(lambda c: c.modality in primary and not c.floor)
@@ -64,7 +64,7 @@ def draw_lines(axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summar
     Lines are shifted along x so that they do not hide each other."""
     styles = line_styles(lines)
     for number, ((arm, variant), line) in enumerate(lines.items()):
-        shift = APART ** (number - (len(lines) - 1) / 2)
+        shift = SHIFT_FACTOR ** (number - (len(lines) - 1) / 2)
         ordered = sorted(line, key=lambda point: point[0])
         middle, low, high = (
             np.array([100 * getattr(s.accuracy, bound) for _, s in ordered])
@@ -95,7 +95,7 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
         axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1, zorder=0)
     last = max((floor.resolution for floor in inside), default=0)
     named = [floor for floor in inside if floor.resolution == last]
-    for group in near_floors(named, CLOSE * (high - low)):
+    for group in group_close_floors(named, MIN_NAME_GAP * (high - low)):
         heights = [100 * floor.accuracy.estimate for floor in group]
         axes.annotate(
             "\n".join(floor.condition.arm for floor in reversed(group)),
@@ -105,22 +105,22 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
             va="center",
             annotation_clip=False,
         )
-    distant: dict[str, list[str]] = {}
+    outside: dict[str, list[str]] = {}
     for floor in sorted(floors, key=lambda f: f.resolution):
         if floor not in inside:
             text = f"{100 * floor.accuracy.estimate:.0f} %"
-            distant.setdefault(floor.condition.arm, []).append(text)
+            outside.setdefault(floor.condition.arm, []).append(text)
     return [
         f"outside the axis: {arm} {', '.join(values if len(set(values)) > 1 else values[:1])}"
-        for arm, values in distant.items()
+        for arm, values in outside.items()
     ]
 
 
-CLOSE = 0.05
+MIN_NAME_GAP = 0.05
 """Share of the axis height below which the names of two floors would overlap."""
 
 
-def near_floors(floors: Iterable[Summary], gap: float) -> list[list[Summary]]:
+def group_close_floors(floors: Iterable[Summary], gap: float) -> list[list[Summary]]:
     """Floors in ascending order, grouped: within a group, each is less than `gap` points above the
     previous one."""
     groups: list[list[Summary]] = []

@@ -27,7 +27,7 @@ def write(disagreements: Disagreements) -> list[Path]:
     names = [classes[label] for label in disagreements.labels]
     patches = shown_patches(first, disagreements.store, device, config.analysis.show)
     denser, spec = dense_modality(disagreements.answers), first.frozen.modality_spec
-    beside = {spec: spec} | ({denser: denser} if denser else {})
+    extra_columns = {spec: spec} | ({denser: denser} if denser else {})
     paths = [
         *write_confusion(matrices, classes, folder / "confusion"),
         *write_heat_maps([disagreements.cka], folder / "cka"),
@@ -44,7 +44,7 @@ def write(disagreements: Disagreements) -> list[Path]:
         *write_cams(
             dict(zip(titles, disagreements.answers, strict=True)),
             patches,
-            beside,
+            extra_columns,
             folder,
             disagreements.store,
             device,
@@ -61,7 +61,7 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Pictu
     a, b = disagreements.titles
     between = disagreements.cka
     highest = f"{between.mean.max():.2f}" if between.mean.size else "none"
-    about = {
+    descriptions = {
         "cka": (
             "Similarity of the layers (CKA)",
             f"{disagreements.config.analysis.estimator.capitalize()} CKA of every layer of A ({a}) "
@@ -94,13 +94,13 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Pictu
     }
     written = {path.name for path in paths}
     return {
-        title: Picture(f"{stem}{_kind(stem)}", caption, alt)
-        for stem, (title, caption, alt) in about.items()
+        title: Picture(f"{stem}{_suffix(stem)}", caption, alt)
+        for stem, (title, caption, alt) in descriptions.items()
         if f"{stem}.csv" in written
     }
 
 
-def _kind(stem: str) -> str:
+def _suffix(stem: str) -> str:
     """Suffix of a figure: pictures of pixels are smaller as PNG."""
     return ".png" if stem.startswith(("gradcam", "features")) else ".svg"
 

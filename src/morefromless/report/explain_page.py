@@ -23,7 +23,7 @@ VIEWS = {
     "cam-b": "GradCAM of B",
 }
 """Pictures of a patch: name of the sheets to caption."""
-_SHADES = 10
+_MAX_SHADE = 10
 
 Counts = npt.NDArray[np.int64]
 
@@ -82,18 +82,18 @@ def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
     Views also have all other test patches, which may be neighbours; GradCAMs do not.
     """
     order = _order(disagreements)
-    whole = {"primary": disagreements.primary, "privileged": disagreements.privileged}
+    views = {"primary": disagreements.primary, "privileged": disagreements.privileged}
     cams = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
     return {
-        **{name: pictures[order] for name, pictures in whole.items() if pictures is not None},
+        **{name: pictures[order] for name, pictures in views.items() if pictures is not None},
         **{name: pictures for name, pictures in cams.items() if pictures is not None},
     }
 
 
 def _order(disagreements: Disagreements) -> npt.NDArray[np.int64]:
     """Rows of all test patches (N,), those of the gallery first."""
-    everything = np.arange(len(disagreements.ids))
-    rest = np.setdiff1d(everything, disagreements.gallery)
+    all_rows = np.arange(len(disagreements.ids))
+    rest = np.setdiff1d(all_rows, disagreements.gallery)
     return np.concatenate([disagreements.gallery, rest])
 
 
@@ -125,16 +125,16 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
     predictions, gallery = disagreements.predictions, disagreements.gallery
     groups = disagreements.groups
     a, b = predictions == disagreements.labels
-    apart = predictions[0] != predictions[1]
+    disagreeing = predictions[0] != predictions[1]
     outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
     return {
         "right": (int(a.sum()), int(b.sum())),
-        "apart": int(apart.sum()),
-        "agreeing": int((~apart[gallery]).sum()),
+        "apart": int(disagreeing.sum()),
+        "agreeing": int((~disagreeing[gallery]).sum()),
         "outcomes": {
-            name: (int(of.sum()), int(of[gallery].sum())) for name, of in outcomes.items()
+            name: (int(mask.sum()), int(mask[gallery].sum())) for name, mask in outcomes.items()
         },
-        "differently": int((outcomes["neither"] & apart).sum()),
+        "differently": int((outcomes["neither"] & disagreeing).sum()),
         "groups": sorted({groups[i] for i in gallery}) if groups else [],
     }
 
@@ -164,7 +164,7 @@ def _matrix(
     # Differences are small compared with whole rows, so the largest one is the darkest. The square
     # root keeps confusions visible next to a much larger diagonal.
     largest = max(np.abs(shares).max(), 1e-9) if signed else 1.0
-    shades = np.sign(shares) * np.ceil(_SHADES * np.sqrt(np.abs(shares) / largest) - 1e-9)
+    shades = np.sign(shares) * np.ceil(_MAX_SHADE * np.sqrt(np.abs(shares) / largest) - 1e-9)
     sign = "+" if signed else ""
     rows = []
     for true, name in enumerate(classes):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.curves_figure import curves
-from morefromless.report.density_figure import density, of_primaries, resolutions
+from morefromless.report.density_figure import density, primary_encoders, resolutions
 from morefromless.report.panels_figure import panels
 from morefromless.report.style import FORMATS, save
 
@@ -36,7 +36,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 def _has_lines(results: Results) -> bool:
     """Whether each way of training has one encoder at each of several densities."""
-    config, rows = results.config, of_primaries(results)
+    config, rows = results.config, primary_encoders(results)
     modalities = {row.condition.modality for row in rows}
     single = len(config.tasks) == len(config.objectives) == 1 and not config.both_ways
     return single and 1 < len(resolutions(rows)) == len(modalities)

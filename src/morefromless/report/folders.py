@@ -5,7 +5,7 @@ from pathlib import Path
 from morefromless.errors import ConfigError
 from morefromless.files import check_writable
 
-KINDS = {
+CONTENT_CLAUSES = {
     "run.json": "is one run; evaluate it with mfl probe {}",
     "meta.json": "is a store; look at it with mfl views {}",
     "representations.json": "has its tables in representations.md, next to its figures",
@@ -13,7 +13,7 @@ KINDS = {
 }
 
 
-OURS = b'<meta name="generator" content="morefromless'
+GENERATOR_TAG = b'<meta name="generator" content="morefromless'
 """In the head of every page."""
 
 
@@ -26,21 +26,23 @@ def check_out(folder: Path | None) -> None:
         raise ConfigError(f"--out {folder} is a file; give a folder.")
     for name in ("meta.json", "run.json"):
         if (folder / name).is_file():
-            raise ConfigError(f"--out {folder} {KINDS[name].format(folder)}; give another folder.")
+            raise ConfigError(
+                f"--out {folder} {CONTENT_CLAUSES[name].format(folder)}; give another folder."
+            )
     for name in ("index.html", "report.html"):
         page = folder / name
-        if page.is_file() and OURS not in page.read_bytes()[:4096]:
+        if page.is_file() and GENERATOR_TAG not in page.read_bytes()[:4096]:
             raise ConfigError(f"{page} is not a page of morefromless; give another --out.")
     check_writable(folder)
 
 
-def remark(folder: Path) -> str:
+def content_clause(folder: Path) -> str:
     """A clause for an error message, if a folder holds something other than expected.
 
-    >>> remark(Path("nowhere"))
+    >>> content_clause(Path("nowhere"))
     ''
     """
-    for name, clause in KINDS.items():
+    for name, clause in CONTENT_CLAUSES.items():
         if (folder / name).is_file():
             return f"; it {clause.format(folder)}"
     return ""

@@ -19,13 +19,13 @@ def set_fonts(figure: Figure) -> None:
     Characters that no font has are drawn as boxes, and named in the terminal once per process.
     """
     texts = figure.findobj(Text)
-    written = {c for text in texts for c in text.get_text() if c.isprintable() and c != " "}
-    families, lacking = _families("".join(sorted(written)))
+    characters = {c for text in texts for c in text.get_text() if c.isprintable() and c != " "}
+    families, missing = _families("".join(sorted(characters)))
     for text in texts:
         text.set_parse_math(False)
         if len(families) > 1:
             text.set_fontfamily(families)
-    new = sorted(lacking - _reported)
+    new = sorted(missing - _reported)
     _reported.update(new)
     if new:
         more = f" and {len(new) - 20} more" if len(new) > 20 else ""
@@ -37,24 +37,24 @@ def set_fonts(figure: Figure) -> None:
 
 
 @cache
-def _families(written: str) -> tuple[list[str], set[str]]:
+def _families(characters: str) -> tuple[list[str], set[str]]:
     """Names of fonts with these characters, the default first; and characters that none has."""
     families = list(rcParams["font.family"])
-    lacking = {c for c in written if ord(c) not in _characters(findfont(FontProperties()))}
+    missing = {c for c in characters if ord(c) not in _characters(findfont(FontProperties()))}
     # Last Resort has a box for every character. Fonts are sorted (regular upright ones first, then
     # by name), so that a machine draws the same figure each time.
     fonts = sorted(
         (font for font in fontManager.ttflist if "Last Resort" not in font.name),
         key=lambda f: (f.style != "normal", f.weight != 400, f.name, f.fname),
     )
-    for font in fonts if lacking else []:
-        covered = {c for c in lacking if ord(c) in _characters(font.fname)}
+    for font in fonts if missing else []:
+        covered = {c for c in missing if ord(c) in _characters(font.fname)}
         if covered:
             families.append(font.name)
-            lacking -= covered
-        if not lacking:
+            missing -= covered
+        if not missing:
             break
-    return families, lacking
+    return families, missing
 
 
 @cache

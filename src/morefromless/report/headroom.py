@@ -5,7 +5,7 @@ from pathlib import Path
 from morefromless import files
 from morefromless.analysis.headroom import Headroom
 from morefromless.config import to_flat
-from morefromless.report.section import Report, Section, interval, rough_note
+from morefromless.report.section import Report, Section, interval, unreliable_note
 from morefromless.report.words import per_cent
 
 NOTES = (
@@ -32,10 +32,10 @@ def report(result: Headroom) -> Report:
         ("predicted share of the components' variance", per_cent(result.predicted_share)),
     ]
     title = f"Headroom of {config.primary} with {config.privileged}, {features}"
-    count, held = min(8, len(result.components)), sum(c.variance for c in result.components)
+    count, explained = min(8, len(result.components)), sum(c.variance for c in result.components)
     parts = Section(
-        f"The first {count} components; all {len(result.components)} explain {per_cent(held)} % of "
-        "the variance of the dense features",
+        f"The first {count} components; all {len(result.components)} explain "
+        f"{per_cent(explained)} % of the variance of the dense features",
         ("component", "share of variance %", "predicted %"),
         [
             (str(number), per_cent(component.variance), per_cent(component.predicted))
@@ -43,7 +43,7 @@ def report(result: Headroom) -> Report:
         ],
     )
     sections = [Section(title, ("", "%"), rows), parts]
-    return Report(title, sections, [*rough_note(sections), *NOTES])
+    return Report(title, sections, [*unreliable_note(sections), *NOTES])
 
 
 def write(result: Headroom) -> list[Path]:

@@ -12,22 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.analysis.maps import align, project
-from morefromless.report.style import PAGE, format_axes, save
+from morefromless.report.style import PAGE_WIDTH, format_axes, save
 from morefromless.report.words import abbreviate
 
 # Okabe and Ito's eight colours; with more classes, markers distinguish those of one colour.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 SHAPES = ("o", "^", "s", "D")
-ACROSS = 3
+MAX_COLUMNS = 3
 """Maximum number of maps side by side."""
-KEY = 1.5
+LEGEND_WIDTH = 1.5
 """Width in inches of the legend at their right."""
-LETTERS = 24
+MAX_LINE_LENGTH = 24
 """Maximum length of a line in a legend."""
-NAMES = 16
+MAX_NAMES = 16
 """Maximum number of names in a legend; with more, only their number is written."""
 
-Places = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float64]
 
 
 def write_map(
@@ -48,31 +48,31 @@ def write_map(
     maps = {title: project(values, method, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
     both = len(maps) == 2
-    across = min(ACROSS, len(maps))
-    down = -(-len(maps) // across)
-    side = (PAGE - KEY) / across
-    rows = len(colourings) * down + both
-    figure = Figure(figsize=(PAGE, rows * min(side, 2.4)), layout="constrained")
-    widths = [*[side] * across, KEY]
-    panels = figure.subplots(rows, across + 1, squeeze=False, width_ratios=widths)
+    columns = min(MAX_COLUMNS, len(maps))
+    map_rows = -(-len(maps) // columns)
+    side = (PAGE_WIDTH - LEGEND_WIDTH) / columns
+    rows = len(colourings) * map_rows + both
+    figure = Figure(figsize=(PAGE_WIDTH, rows * min(side, 2.4)), layout="constrained")
+    widths = [*[side] * columns, LEGEND_WIDTH]
+    panels = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=widths)
     for axes in panels.flat:
         axes.set_axis_off()
     numbers = []
-    for title, (places, _) in maps.items():
-        numbers.append(_numbers(title, places, ids, labels, groups))
-    for first, (name, values) in zip(range(0, rows, down), colourings.items(), strict=False):
-        free = panels[first : first + down, :across].flat
-        for axes, (title, (places, shares)) in zip(free, maps.items(), strict=False):
-            _scatter(axes, places, values)
-            _label(axes, textwrap.fill(title, 84 // across), shares)
-        _key(panels[first, -1], panels[first, 0], name)
+    for title, (points, _) in maps.items():
+        numbers.append(_numbers(title, points, ids, labels, groups))
+    for first, (name, values) in zip(range(0, rows, map_rows), colourings.items(), strict=False):
+        free = panels[first : first + map_rows, :columns].flat
+        for axes, (title, (points, shares)) in zip(free, maps.items(), strict=False):
+            _scatter(axes, points, values)
+            _label(axes, textwrap.fill(title, 84 // columns), shares)
+        _draw_legend(panels[first, -1], panels[first, 0], name)
     if both:
         a, b = align(*features.values())
-        places, shares = project(np.concatenate([a, b]), method, seed)
-        halves = dict(zip(features, np.split(places, 2), strict=True))
+        points, shares = project(np.concatenate([a, b]), method, seed)
+        halves = dict(zip(features, np.split(points, 2), strict=True))
         _joint(panels[-1, 0], halves)
         _label(panels[-1, 0], "both in one space", shares)
-        _key(panels[-1, -1], panels[-1, 0], "encoder")
+        _draw_legend(panels[-1, -1], panels[-1, 0], "encoder")
         numbers += [
             _numbers(f"{title}, in one space", half, ids, labels, groups)
             for title, half in halves.items()
@@ -80,28 +80,28 @@ def write_map(
     return save(figure, stem, pd.concat(numbers, ignore_index=True))
 
 
-def _scatter(axes: Axes, places: Places, values: Sequence[str]) -> None:
+def _scatter(axes: Axes, points: Points, values: Sequence[str]) -> None:
     names = sorted(set(values))
     many = len(names) > len(COLOURS) * len(SHAPES)
     kinds = np.asarray(values, dtype=object)
     for number, name in enumerate(names):
         colour = colormaps["viridis"](number / len(names)) if many else COLOURS[number % 8]
         shape = "o" if many else SHAPES[number // 8]
-        mine = places[kinds == name]
+        members = points[kinds == name]
         axes.scatter(
-            mine[:, 0],
-            mine[:, 1],
+            members[:, 0],
+            members[:, 1],
             s=5,
             color=colour,
             marker=shape,
             alpha=0.6,
             linewidths=0,
-            label=abbreviate(name, LETTERS),
+            label=abbreviate(name, MAX_LINE_LENGTH),
             rasterized=True,
         )
 
 
-def _joint(axes: Axes, halves: Mapping[str, Places]) -> None:
+def _joint(axes: Axes, halves: Mapping[str, Points]) -> None:
     a, b = halves.values()
     step = max(1, len(a) // 300)
     axes.plot(
@@ -120,7 +120,7 @@ def _joint(axes: Axes, halves: Mapping[str, Places]) -> None:
             alpha=0.5,
             marker=("o", "^")[number],
             linewidths=0,
-            label=textwrap.fill(title, LETTERS),
+            label=textwrap.fill(title, MAX_LINE_LENGTH),
             rasterized=True,
         )
 
@@ -138,10 +138,10 @@ def _label(axes: Axes, title: str, shares: Sequence[float]) -> None:
     format_axes(axes)
 
 
-def _key(axes: Axes, of: Axes, title: str) -> None:
+def _draw_legend(axes: Axes, panel: Axes, title: str) -> None:
     """Draw the legend of another panel into an empty one."""
-    handles, names = of.get_legend_handles_labels()
-    if len(names) > NAMES:
+    handles, names = panel.get_legend_handles_labels()
+    if len(names) > MAX_NAMES:
         handles, names, title = [], [], f"{len(names)} {title}s: too many to name"
     axes.legend(
         handles,
@@ -160,7 +160,7 @@ def _key(axes: Axes, of: Axes, title: str) -> None:
 
 def _numbers(
     title: str,
-    places: Places,
+    points: Points,
     ids: Sequence[str],
     labels: Sequence[str],
     groups: Sequence[str] | None,
@@ -168,4 +168,4 @@ def _numbers(
     columns = {"encoder": title, "id": list(ids), "label": list(labels)}
     if groups is not None:
         columns["group"] = list(groups)
-    return pd.DataFrame({**columns, "x": places[:, 0], "y": places[:, 1]})
+    return pd.DataFrame({**columns, "x": points[:, 0], "y": points[:, 1]})

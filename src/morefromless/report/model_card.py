@@ -8,12 +8,12 @@ import morefromless
 from morefromless.arms import condition_of
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
-from morefromless.evaluation.calibration import learnt_from, read_calibrated
+from morefromless.evaluation.calibration import calibrated_on_training_data, read_calibrated
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.results import Results
-from morefromless.report.notes import few_labels
+from morefromless.report.notes import label_share_note
 from morefromless.report.pages import write_text
-from morefromless.report.section import Section, rough_note
+from morefromless.report.section import Section, unreliable_note
 from morefromless.report.words import bounds, count, modality_title, per_cent
 
 
@@ -54,8 +54,8 @@ def write_card(
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
         cohorts=[_cohort(results, frozen) for results in cohorts],
-        calibrated=probe and f"{per_cent(probe.selective(0)[1])} %",
-        head=probe and learnt_from(frozen, probe),
+        calibrated=probe and f"{per_cent(probe.coverage_and_accuracy(0)[1])} %",
+        head=probe and calibrated_on_training_data(frozen, probe),
         caveats=[] if results is None else _caveats(results),
         citation=data.citation if data else "",
     )
@@ -63,8 +63,8 @@ def write_card(
 
 
 def _caveats(results: Results) -> list[str]:
-    few = [few_labels(results)] if results.config.probe.labels < 1 else []
-    return [*few, *results.caveats]
+    label_note = [label_share_note(results)] if results.config.probe.labels < 1 else []
+    return [*label_note, *results.caveats]
 
 
 def _study_results(run: Path) -> Results | None:
@@ -73,7 +73,7 @@ def _study_results(run: Path) -> Results | None:
         results = Results.load(run.absolute().parent.parent)
     except ConfigError:
         return None
-    return results if _concern(results, run) else None
+    return results if _contains_run(results, run) else None
 
 
 def external_cohorts(run: Path, folders: Sequence[Path]) -> list[Results]:
@@ -81,21 +81,21 @@ def external_cohorts(run: Path, folders: Sequence[Path]) -> list[Results]:
 
     Raises `ConfigError` if one of `folders` holds no results of the run.
     """
-    beside = [
+    discovered = [
         Results.load(path.parent)
         for folder in (run.absolute().parent.parent, run)
         for path in sorted(folder.glob("validation-*/results.json"))
     ]
-    given = [Results.load(folder) for folder in folders]
-    for folder, results in zip(folders, given, strict=True):
-        if not _concern(results, run):
+    requested = [Results.load(folder) for folder in folders]
+    for folder, results in zip(folders, requested, strict=True):
+        if not _contains_run(results, run):
             raise ConfigError(
                 f"{folder} holds no results of {run}; give a folder that mfl validate wrote for it."
             )
-    return [results for results in (*beside, *given) if _concern(results, run)]
+    return [results for results in (*discovered, *requested) if _contains_run(results, run)]
 
 
-def _concern(results: Results, run: Path) -> bool:
+def _contains_run(results: Results, run: Path) -> bool:
     return run.absolute().name in {record.name for record in results.runs}
 
 
@@ -148,10 +148,10 @@ def _scores(results: Results, frozen: FrozenEncoder) -> Section:
     rows = []
     for summary in results.summaries:
         condition = summary.condition
-        itself = condition == condition_of(frozen.config.arm, frozen.name, condition.task)
-        if itself or (condition.floor and condition.modality == frozen.modality_spec):
+        is_this_encoder = condition == condition_of(frozen.config.arm, frozen.name, condition.task)
+        if is_this_encoder or (condition.floor and condition.modality == frozen.modality_spec):
             values = (summary.intervals[name] for name in ("accuracy", "macro_f1"))
             scores = [f"{per_cent(value.estimate)} {bounds(value)}" for value in values]
             rows.append((condition.title, condition.task, *scores))
     table = Section("", ("encoder", "task", "accuracy %", "macro-F1 %"), rows)
-    return replace(table, notes=rough_note([table]))
+    return replace(table, notes=unreliable_note([table]))

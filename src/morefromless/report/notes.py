@@ -28,17 +28,18 @@ def notes(results: Results) -> list[str]:
     """The notes on all tables: data, protocol and limits."""
     config, data = results.config, results.data
     train, seeds = config.train, config.run_seeds
-    named = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    seed_range = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
         f"{config.pairing.width}, views {train.views}, {config.length} of batches of "
-        f"{train.batch}, lr {train.lr:g}, {named}; {replace(config.probe, labels=1.0).name} probe."
+        f"{train.batch}, lr {train.lr:g}, {seed_range}; "
+        f"{replace(config.probe, labels=1.0).name} probe."
     ]
     for task, classes in data.classes.items():
         numbers = (f"'{name}' {n:,} / {m:,}" for name, (n, m) in classes.items())
         lines.append(f"Task {task}, training / test patches: {', '.join(numbers)}.")
     if config.probe.labels < 1:
-        lines.append(few_labels(results))
+        lines.append(label_share_note(results))
     lines.append(accuracy_note(config.seeds, results.summaries))
     if any(s.head for s in results.summaries):
         lines.append(
@@ -49,12 +50,12 @@ def notes(results: Results) -> list[str]:
         )
     if any(s.condition.reference for s in results.summaries):
         lines.append(REFERENCES)
-    lines.append(TESTS.format(units=units(results.summaries)))
+    lines.append(TESTS.format(units=unit_names(results.summaries)))
     lines += [*_untrained(results), *_curves(results), *floor_notes(results), *results.caveats]
     return lines
 
 
-def units(summaries: Sequence[Summary]) -> str:
+def unit_names(summaries: Sequence[Summary]) -> str:
     """The plural of what the bootstrap resamples and the tests count, such as `groups`."""
     return " or ".join(dict.fromkeys(PLURAL[s.accuracy.unit] for s in summaries))
 
@@ -62,12 +63,12 @@ def units(summaries: Sequence[Summary]) -> str:
 def accuracy_note(seeds: int, summaries: Sequence[Summary]) -> str:
     """Explain the accuracies and their intervals."""
     numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}  # some lack a view
-    resampled = numbers.pop() if len(numbers) == 1 else units(summaries)
+    resampled = numbers.pop() if len(numbers) == 1 else unit_names(summaries)
     several = [s.accuracy.includes_seeds for s in summaries]
     if all(several):
         resampled += " and seeds"
     elif any(several):
-        resampled += f" and seeds; with only one seed, over {units(summaries)} alone"
+        resampled += f" and seeds; with only one seed, over {unit_names(summaries)} alone"
     else:
         resampled += "; it does not include variation between seeds"
     mean = f"the mean of {seeds} seeds" if seeds > 1 else "for one seed"
@@ -77,7 +78,7 @@ def accuracy_note(seeds: int, summaries: Sequence[Summary]) -> str:
     )
 
 
-def few_labels(results: Results) -> str:
+def label_share_note(results: Results) -> str:
     """State the share of the labels that probes and floors were trained on."""
     note = (
         f"Probes and floors use {100 * results.config.probe.labels:g} % of the training labels, "
@@ -105,17 +106,17 @@ def floor_notes(results: Results) -> list[str]:
 
 def _untrained(results: Results) -> list[str]:
     several = len(results.config.tasks) > 1
-    idle = [
+    untrained = [
         f"{results.name(s.condition)} on {s.condition.modality}"
         f"{f', task {s.condition.task}' if several else ''} ({s.not_above})"
         for s in results.summaries
         if s.not_above
     ]
-    if not idle:
+    if not untrained:
         return []
     return [
         f"Not above a floor that needs no training, so they count as not trained: "
-        f"{'; '.join(idle)}. Contrasts with them have no verdict."
+        f"{'; '.join(untrained)}. Contrasts with them have no verdict."
     ]
 
 

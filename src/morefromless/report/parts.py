@@ -7,18 +7,18 @@ from pathlib import Path
 
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
-from morefromless.report.notes import OWN_HEAD, TESTS, accuracy_note, floor_notes, units
+from morefromless.report.notes import OWN_HEAD, TESTS, accuracy_note, floor_notes, unit_names
 from morefromless.report.section import Section, p_value
 from morefromless.report.words import (
-    ROUGH,
+    UNRELIABLE_NOTE,
     bounds,
     count,
+    is_unreliable,
     metric_title,
     metric_value,
     modality_title,
     per_cent,
     points,
-    rough,
     typeset,
 )
 
@@ -48,7 +48,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Strip:
+class ContrastRow:
     """A contrast in words, and as an interval on an axis from -100 to 100."""
 
     name: str
@@ -63,7 +63,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExperimentSection:
     """One experiment, or one study."""
 
     anchor: str
@@ -72,9 +72,9 @@ class Part:
     outcome: str
     grid: Grid | None
     drawn: Sequence[Picture]
-    strips: Sequence[tuple[str, Sequence[Strip]]]
+    contrast_groups: Sequence[tuple[str, Sequence[ContrastRow]]]
     """Title of a group, and its contrasts."""
-    reach: str
+    axis_limit: str
     """How far the axis of the strips extends on either side, in points."""
     floors: Section | None
     notes: Sequence[str]
@@ -83,13 +83,15 @@ class Part:
     tables: Sequence[Section]
 
 
-def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> Part:
+def build_experiment_section(
+    file: ExperimentFile, results: Mapping[str, Results], folder: Path
+) -> ExperimentSection:
     """Build a part from the results of its studies, by name; `folder` is the report's."""
-    numbers = results if file.cells else {}  # figures of representations have none
-    shown = [c for r in numbers.values() for c in r.contrasts]
-    ends = [abs(end) for c in shown for end in (c.difference.low, c.difference.high)]
-    reach = max([0.01, *ends])
-    verdicts = Counter(contrast.verdict for contrast in shown)
+    numeric_results = results if file.cells else {}  # figures of representations have none
+    contrasts = [c for r in numeric_results.values() for c in r.contrasts]
+    ends = [abs(end) for c in contrasts for end in (c.difference.low, c.difference.high)]
+    axis_limit = max([0.01, *ends])
+    verdicts = Counter(contrast.verdict for contrast in contrasts)
     outcome = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
     figures = [
         Picture(
@@ -99,24 +101,24 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
             "Lines of probe accuracy against training steps.",
         )
         for name, place in file.studies.items()
-        if name in numbers and (folder / place / "curves.svg").is_file()
+        if name in numeric_results and (folder / place / "curves.svg").is_file()
     ]
     caveats = dict.fromkeys(c for r in results.values() for c in r.caveats)
-    of_results = [c for c in caveats if all(c not in r.data.caveats for r in results.values())]
-    return Part(
+    study_caveats = [c for c in caveats if all(c not in r.data.caveats for r in results.values())]
+    return ExperimentSection(
         anchor=file.name,
         title=typeset(file.title),
         about=typeset(file.about),
         outcome=outcome or count(len(file.pictures), "figure"),
         grid=_grid(file, results),
         drawn=file.drawn,
-        strips=_strips(numbers, reach),
-        reach=per_cent(reach),
-        floors=_floors(numbers),
-        notes=[*(_part_notes(file, results) if numbers else []), *of_results],
+        contrast_groups=_contrast_groups(numeric_results, axis_limit),
+        axis_limit=per_cent(axis_limit),
+        floors=_floors(numeric_results),
+        notes=[*(_experiment_notes(file, results) if numeric_results else []), *study_caveats],
         curves=figures,
         pictures=file.pictures,
-        tables=[*_metrics(numbers), *file.tables],
+        tables=[*_metrics(numeric_results), *file.tables],
     )
 
 
@@ -164,17 +166,21 @@ def summary_of(cell: CellFile, results: Mapping[str, Results]) -> Summary | None
     return next((s for s in summaries if s.condition == cell.condition), None)
 
 
-def _strips(results: Mapping[str, Results], reach: float) -> list[tuple[str, list[Strip]]]:
-    groups: dict[str, list[Strip]] = {}
+def _contrast_groups(
+    results: Mapping[str, Results], axis_limit: float
+) -> list[tuple[str, list[ContrastRow]]]:
+    groups: dict[str, list[ContrastRow]] = {}
     for name, contrast in ((name, c) for name, r in results.items() for c in r.contrasts):
-        a, of = contrast.a, contrast.difference
+        a, interval = contrast.a, contrast.difference
         where = [modality_title(a.modality, a.task), a.objective]
         where += [name] if len(results) > 1 else []
-        low, middle, high = (round(100 * v / reach, 1) for v in (of.low, of.estimate, of.high))
+        low, middle, high = (
+            round(100 * v / axis_limit, 1) for v in (interval.low, interval.estimate, interval.high)
+        )
         groups.setdefault(", ".join(where), []).append(
-            Strip(
+            ContrastRow(
                 typeset(contrast.name),
-                f"{points(of.estimate)} {bounds(of, signed=True)}",
+                f"{points(interval.estimate)} {bounds(interval, signed=True)}",
                 p_value(contrast.holm_p),
                 contrast.verdict,
                 contrast.text,
@@ -220,8 +226,13 @@ def _metrics(results: Mapping[str, Results]) -> list[Section]:
     metrics = dict.fromkeys(m for _, s in arms for m in s.means if m != "accuracy")
     rows = []
     for name, summary in arms:
-        of = summary.condition
-        words = [modality_title(of.modality, of.task), of.title, of.objective, of.partner]
+        condition = summary.condition
+        words = [
+            modality_title(condition.modality, condition.task),
+            condition.title,
+            condition.objective,
+            condition.partner,
+        ]
         words += [name] if len(results) > 1 else []
         values = (metric_value(m, summary.means[m]) if m in summary.means else "" for m in metrics)
         rows.append((", ".join(filter(None, words)), *values))
@@ -229,17 +240,17 @@ def _metrics(results: Mapping[str, Results]) -> list[Section]:
     return [Section(title, ("of", *map(metric_title, metrics)), rows)] if rows and metrics else []
 
 
-def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
+def _experiment_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
     summaries = [s for r in results.values() for s in r.summaries]
     yield accuracy_note(first.config.seeds, summaries)
-    if any(rough(s.accuracy) for s in summaries):
-        yield ROUGH
+    if any(is_unreliable(s.accuracy) for s in summaries):
+        yield UNRELIABLE_NOTE
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ: ours minus the paper's, in points."
     if any(s.head for s in summaries):
         yield OWN_HEAD
-    yield TESTS.format(units=units(summaries))
+    yield TESTS.format(units=unit_names(summaries))
     rising = dict.fromkeys(
         f"{r.name(s.condition, modality_title)} on {modality_title(s.condition.modality)}"
         for r in results.values()

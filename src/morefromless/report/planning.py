@@ -17,9 +17,9 @@ from morefromless.training.cost import resident_bytes, step_cost, step_cost_key,
 
 def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
     """Print the runs of a study by arm and modality, and the cost of those not done."""
-    every = Counter(map(_kind, runs))
+    total = Counter(map(_kind, runs))
     done = Counter(_kind(run) for run in runs if Run(run.out).done)
-    rows = [(*kind, str(count), str(done[kind])) for kind, count in every.items()]
+    rows = [(*kind, str(count), str(done[kind])) for kind, count in total.items()]
     show_table("", ("arm", "primary", "runs", "done"), rows)
     show_remaining(runs, store, planning, out)
 
@@ -32,19 +32,19 @@ def _kind(run: RunConfig) -> tuple[str, str]:
 def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
     """Print how many runs remain, and their disk space. With `--plan`, also print the memory of one
     run; with `--time`, also the time of all."""
-    waiting = [run for run in runs if not Run(run.out).done]
+    remaining = [run for run in runs if not Run(run.out).done]
     say(
-        f"{len(waiting)} of {len(runs)} runs on {store.path} will be trained. They need up to "
-        f"{needed_bytes(waiting) / 1e9:,.2f} GB of disk in {out}.",
+        f"{len(remaining)} of {len(runs)} runs on {store.path} will be trained. They need up to "
+        f"{needed_bytes(remaining) / 1e9:,.2f} GB of disk in {out}.",
     )
-    if not (planning.plan and waiting):
+    if not (planning.plan and remaining):
         return
-    kinds = {step_cost_key(run): run for run in waiting}
+    kinds = {step_cost_key(run): run for run in remaining}
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
-    patches = {run.out: count_training_patches(run, store) for run in waiting}
-    resident = {run.out: resident_bytes(run, store, patches[run.out]) for run in waiting}
-    largest = max(waiting, key=lambda run: costs[step_cost_key(run)].memory + resident[run.out])
+    patches = {run.out: count_training_patches(run, store) for run in remaining}
+    resident = {run.out: resident_bytes(run, store, patches[run.out]) for run in remaining}
+    largest = max(remaining, key=lambda run: costs[step_cost_key(run)].memory + resident[run.out])
     cost, images = costs[step_cost_key(largest)], resident[largest.out]
     say(
         f"A run needs up to {(cost.memory + images) / 1e9:,.2f} GB of memory in addition to "
@@ -54,13 +54,13 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
         "and --precision bf16 lower it."
     )
     if planning.time:
-        smallest = min(waiting, key=lambda run: costs[step_cost_key(run)].operations)
+        smallest = min(remaining, key=lambda run: costs[step_cost_key(run)].operations)
         device = resolve_device(smallest.machine.device)
         seconds = step_seconds(smallest, device)
         rate = seconds / costs[step_cost_key(smallest)].operations
         total = sum(
             rate * costs[step_cost_key(run)].operations * count_steps(run, patches[run.out])
-            for run in waiting
+            for run in remaining
         )
         say(
             f"About {total / 3600:,.1f} hours on this {device.upper()}, one run after another: a "

@@ -26,11 +26,11 @@ def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
         "versions": "; ".join(f"{n} {join_words(values)}" for n, values in versions.items()),
     }
     stores = [result.data for result in results]
-    classes = [(task, len(each)) for data in stores for task, each in data.classes.items()]
+    classes = [(task, len(counts)) for data in stores for task, counts in data.classes.items()]
     if stores:
         lines |= {
-            "data": _join_once(f"{data.title}, hash {data.hash}" for data in stores),
-            "classes": _join_once(f"{task}: {number}" for task, number in classes),
+            "data": _join_unique(f"{data.title}, hash {data.hash}" for data in stores),
+            "classes": _join_unique(f"{task}: {number}" for task, number in classes),
         }
     if plan:
         settings = ", ".join(f"{n.replace('_', ' ')} {v}" for n, v in plan.settings.items())
@@ -61,7 +61,7 @@ def runs_table(results: Iterable[Results]) -> Section:
     return Section("", ("run", "steps", "training", "device", "resumed"), lines)
 
 
-def _join_once(words: Iterable[str]) -> str:
+def _join_unique(words: Iterable[str]) -> str:
     """Join words, each once."""
     return "; ".join(dict.fromkeys(words))
 

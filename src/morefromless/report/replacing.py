@@ -4,7 +4,7 @@ from morefromless.config import Machine, Planning, StudyConfig, differences, to_
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results
 
-WITHOUT_EFFECT = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "jobs"} - {
+IGNORED_OPTIONS = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "jobs"} - {
     "probe_every"
 }
 """Options that do not change the numbers in a comparison's tables and figures."""
@@ -19,8 +19,10 @@ def replacement_note(config: StudyConfig, store_hash: str) -> str | None:
         results = Results.load(config.out)
     except ConfigError:  # there is none, or it cannot be read
         return None
-    after = {name: value for name, value in to_flat(config).items() if name not in WITHOUT_EFFECT}
-    changes = differences(to_flat(results.config), after)
+    options = {
+        name: value for name, value in to_flat(config).items() if name not in IGNORED_OPTIONS
+    }
+    changes = differences(to_flat(results.config), options)
     if results.data.hash != store_hash:
         changes.insert(0, f"the store had other patches ({results.config.store})")
     if not changes:

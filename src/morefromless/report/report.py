@@ -15,9 +15,9 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
-from morefromless.report.folders import remark
+from morefromless.report.folders import content_clause
 from morefromless.report.notes import notes
-from morefromless.report.parts import Part, part, summary_of
+from morefromless.report.parts import ExperimentSection, build_experiment_section, summary_of
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
 from morefromless.report.words import (
@@ -43,7 +43,7 @@ class Page:
     headlines: Sequence[str]
     links: Sequence[tuple[str, str]]
     """Other files that were written: description and address."""
-    parts: Sequence[Part]
+    parts: Sequence[ExperimentSection]
     waiting: Sequence[str]
     caveats: Sequence[str]
     variance: Sequence[Section]
@@ -65,7 +65,7 @@ def write_report(folder: Path) -> list[Path]:
         page = _studies(folder, studies)
     else:
         raise ConfigError(
-            f"{folder} holds no results (plan.json, results.json){remark(folder)}; "
+            f"{folder} holds no results (plan.json, results.json){content_clause(folder)}; "
             f"{missing_results_remedy(folder, 'mfl reproduce or mfl compare')}."
         )
     return write_page(folder, page, "report")
@@ -103,7 +103,7 @@ def _reproduction(folder: Path) -> Page:
         for place in file.studies.values()
     }
     parts = [
-        part(file, {s: results[p] for s, p in file.studies.items()}, folder)
+        build_experiment_section(file, {s: results[p] for s, p in file.studies.items()}, folder)
         for file in files.values()
     ]
     train, test = plan.data.patches.get("train", 0), plan.data.patches.get("test", 0)
@@ -145,7 +145,7 @@ def _comparison(folder: Path) -> Page:
         notice="",
         headlines=_verdicts(results),
         links=_links(folder, [folder]),
-        parts=[_study_part(file, results, folder)],
+        parts=[_study_section(file, results, folder)],
         waiting=[],
         caveats=data.caveats,
         variance=_variance({file.name: file}, {".": results}),
@@ -162,22 +162,22 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
         name: replace(_study_file(name, result, folder, name), title=name)
         for name, result in results.items()
     }
-    every = list(results.values())
-    runs = len({run.name for result in every for run in result.runs})
+    all_results = list(results.values())
+    runs = len({run.name for result in all_results for run in result.runs})
     return Page(
         command="mfl report",
         title=folder.name,
-        lede=f"{count(len(every), 'comparison')} of {count(runs, 'run')}.",
+        lede=f"{count(len(all_results), 'comparison')} of {count(runs, 'run')}.",
         notice="",
         headlines=[],
         links=_links(folder, studies),
-        parts=[_study_part(files[name], result, folder) for name, result in results.items()],
+        parts=[_study_section(files[name], result, folder) for name, result in results.items()],
         waiting=[],
-        caveats=list(dict.fromkeys(c for r in every for c in r.data.caveats)),
+        caveats=list(dict.fromkeys(c for r in all_results for c in r.data.caveats)),
         variance=_variance(files, results),
         departures=None,
-        provenance=facts(None, every),
-        runs=runs_table(every),
+        provenance=facts(None, all_results),
+        runs=runs_table(all_results),
     )
 
 
@@ -193,7 +193,7 @@ def _verdicts(results: Results) -> list[str]:
     return sentences
 
 
-WRITTEN = {
+FILE_DESCRIPTIONS = {
     "report.html": "the page of this comparison alone",
     "results.md": "its tables in Markdown",
     "results.tex": "its tables for LaTeX (booktabs)",
@@ -212,7 +212,7 @@ def _links(folder: Path, studies: Sequence[Path]) -> list[tuple[str, str]]:
     links = []
     for study in studies:
         name = "" if study == folder else f"{study.name}: "
-        for file, what in WRITTEN.items():
+        for file, what in FILE_DESCRIPTIONS.items():
             if (study / file).is_file() and (name or file != "report.html"):
                 address = (study / file).relative_to(folder).as_posix()
                 links.append((f"{name}{what}", quote(address)))
@@ -250,8 +250,10 @@ def _study_file(name: str, results: Results, folder: Path, place: str) -> Experi
     )
 
 
-def _study_part(file: ExperimentFile, results: Results, folder: Path) -> Part:
-    return replace(part(file, {file.name: results}, folder), notes=notes(results))
+def _study_section(file: ExperimentFile, results: Results, folder: Path) -> ExperimentSection:
+    return replace(
+        build_experiment_section(file, {file.name: results}, folder), notes=notes(results)
+    )
 
 
 def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:

@@ -10,7 +10,7 @@ from morefromless import files
 from morefromless.evaluation.contrasts import ALPHA
 from morefromless.evaluation.intervals import Interval
 from morefromless.report.terminal import say, show_table
-from morefromless.report.words import ROUGH, bounds, markdown_text, per_cent, points
+from morefromless.report.words import UNRELIABLE_NOTE, bounds, markdown_text, per_cent, points
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Section:
     def latex(self) -> str:
         """The table for LaTeX, with the package booktabs."""
         frame = pd.DataFrame([*self.rows], columns=[*self.header])
-        plain = frame.map(_latex_text).rename(columns=_latex_text)
+        escaped = frame.map(_latex_text).rename(columns=_latex_text)
         columns = "l" + "r" * (len(self.header) - 1)
-        return plain.to_latex(index=False, column_format=columns, caption=_latex_text(self.title))
+        return escaped.to_latex(index=False, column_format=columns, caption=_latex_text(self.title))
 
     def show(self) -> None:
         """Print the table and its notes in the terminal."""
@@ -54,11 +54,11 @@ class Report:
 
     def write(self, path: Path) -> Path:
         """Write the report as Markdown to `path`."""
-        parts = [f"# {markdown_text(self.title)}", ""]
-        parts += [section.markdown() for section in self.sections]
+        blocks = [f"# {markdown_text(self.title)}", ""]
+        blocks += [section.markdown() for section in self.sections]
         notes = [f"- {markdown_text(note)}" for note in self.notes]
-        parts += ["### About these tables", "", *notes, ""]
-        files.write_text(path, "\n".join(parts))
+        blocks += ["### About these tables", "", *notes, ""]
+        files.write_text(path, "\n".join(blocks))
         return path
 
     def latex(self) -> str:
@@ -101,7 +101,7 @@ def interval(value: Interval, signed: bool = False) -> str:
     return f"{estimate} {bounds(value, signed)}"
 
 
-LATEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -122,13 +122,13 @@ def _latex_text(text: str) -> str:
     >>> _latex_text("a_b & −1")
     'a\\\\_b \\\\& $-$1'
     """
-    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(LATEX_ESCAPES.get(sign, sign) for sign in " ".join(text.split()))
 
 
-def rough_note(sections: Sequence[Section]) -> list[str]:
+def unreliable_note(sections: Sequence[Section]) -> list[str]:
     """The note that explains †, if the mark is in these tables."""
     cells = (cell for section in sections for row in section.rows for cell in row)
-    return [ROUGH] if any("†" in cell for cell in cells) else []
+    return [UNRELIABLE_NOTE] if any("†" in cell for cell in cells) else []
 
 
 def p_value(p: float) -> str:

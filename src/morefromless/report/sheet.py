@@ -15,9 +15,9 @@ from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality, build_views
-from morefromless.report.bars import distinctive
+from morefromless.report.bars import distinctive_values
 from morefromless.report.contact_sheet import (
-    Key,
+    ColourKey,
     draw_sheet,
     stored_title,
     view_columns,
@@ -46,7 +46,7 @@ def write_sheet(config: ViewsConfig) -> Path:
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(config.seed)
     bars = {
-        spec: distinctive(modality, labelled)
+        spec: distinctive_values(modality, labelled)
         for spec, modality in modalities.items()
         if isinstance(modality, Vector)
     }
@@ -74,12 +74,12 @@ def write_sheet(config: ViewsConfig) -> Path:
         if (title := stored_title(name, names)) in columns and (scale := store.scale(name))
     }
     titles = list(store.table["label"].iloc[rows])
-    figure = draw_sheet(columns, titles, caption, pairs, widths, notes, _key(store, stored))
+    figure = draw_sheet(columns, titles, caption, pairs, widths, notes, _colour_key(store, stored))
     write_figure(figure, config.out)
     return config.out
 
 
-def _key(store: Store, stored: Mapping[str, torch.Tensor]) -> Key:
+def _colour_key(store: Store, stored: Mapping[str, torch.Tensor]) -> ColourKey:
     """The colours of the types of nuclei that are shown."""
     if NUCLEI_ARRAY not in stored:
         return {}
@@ -92,14 +92,14 @@ def _key(store: Store, stored: Mapping[str, torch.Tensor]) -> Key:
 def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Row numbers of `count` patches that are in a split, drawn from the classes in turn."""
     rng = np.random.default_rng(seed)
-    stands = np.sort(np.concatenate([store.indices(s) for s in ("train", "val", "test")]))
-    labels = store.labels[stands]
+    split_rows = np.sort(np.concatenate([store.indices(s) for s in ("train", "val", "test")]))
+    labels = store.labels[split_rows]
     order = rng.permutation(len(labels))
     # Sorted by position within the class, then by class: one of each, then a second of each ...
-    within = np.empty(len(labels), np.int64)
+    position = np.empty(len(labels), np.int64)
     for number in range(len(store.classes)):
-        mine = order[labels[order] == number]
-        within[mine] = np.arange(len(mine))
-    chosen = np.lexsort((labels, within))[:count]
-    rows: npt.NDArray[np.int64] = stands[chosen[np.argsort(labels[chosen], kind="stable")]]
+        members = order[labels[order] == number]
+        position[members] = np.arange(len(members))
+    chosen = np.lexsort((labels, position))[:count]
+    rows: npt.NDArray[np.int64] = split_rows[chosen[np.argsort(labels[chosen], kind="stable")]]
     return rows

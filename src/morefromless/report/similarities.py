@@ -10,7 +10,7 @@ import pandas as pd
 
 import morefromless
 from morefromless import files
-from morefromless.analysis.layer_cka import batches_of
+from morefromless.analysis.layer_cka import count_batches
 from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
@@ -59,9 +59,9 @@ def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
     if result.cka:
         written.append(report(result).write(folder / "representations.md"))
         written.append(folder / "representations.csv")
-        files.write_csv(written[-1], _lines(result))
+        files.write_csv(written[-1], _long_table(result))
         written.append(folder / "representations.json")
-        files.write_json(written[-1], _everything(result))
+        files.write_json(written[-1], _json_content(result))
     return written
 
 
@@ -87,7 +87,7 @@ def report(result: Similarities) -> Report:
     return Report(
         f"Representations of {result.primary}",
         [
-            _table("CKA of the last layer", result.cka, lambda pair: pair.each[:, -1, -1]),
+            _table("CKA of the last layer", result.cka, lambda pair: pair.combinations[:, -1, -1]),
             _table(
                 "CKA of the same layer, mean over all layers",
                 result.cka,
@@ -103,12 +103,14 @@ def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
     firsts = {arm: answers[0] for arm, answers in result.arms.items()}
     reference, named = next(iter(firsts.values())), result.config.analysis.show
     patches = shown_patches(reference, result.store, result.device, named)
-    beside = {
+    extra_columns = {
         spec: spec
         for spec in (result.primary, result.study.privileged)
         if not build_modality(spec).vector
     }
-    return write_cams(firsts, patches, beside, result.out, result.store, result.device, stems)
+    return write_cams(
+        firsts, patches, extra_columns, result.out, result.store, result.device, stems
+    )
 
 
 def _write_map(result: Similarities) -> list[Path]:
@@ -150,7 +152,7 @@ def _notes(result: Similarities) -> list[str]:
     analysis, study, first = result.config.analysis, result.study, result.cka[0]
     patches = len(result.store.indices("test"))
     used = min(analysis.cka_patches or patches, patches)
-    batches = batches_of(used, analysis)
+    batches = count_batches(used, analysis)
     lines = [
         f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
         f"{count(batches, 'batch')}; {len(first.rows)} layers from "
@@ -178,7 +180,7 @@ def _notes(result: Similarities) -> list[str]:
             "Arms marked 'equal seeds' have only pairs of runs with equal seeds. Such runs start "
             "from the same weights, so their CKA is higher than between two seeds."
         )
-    constant = {name for pair in result.cka for names in pair.left_out for name in names}
+    constant = {name for pair in result.cka for names in pair.constant_layers for name in names}
     if constant:
         lines.append(
             f"{len(constant)} layers are constant over the patches in some run (such as "
@@ -187,7 +189,7 @@ def _notes(result: Similarities) -> list[str]:
     return [*lines, *result.store.caveats]
 
 
-def _lines(result: Similarities) -> pd.DataFrame:
+def _long_table(result: Similarities) -> pd.DataFrame:
     """Long form: one row per pair of arms and layer that both have."""
     return pd.DataFrame(
         {
@@ -203,7 +205,7 @@ def _lines(result: Similarities) -> pd.DataFrame:
     )
 
 
-def _everything(result: Similarities) -> dict[str, object]:
+def _json_content(result: Similarities) -> dict[str, object]:
     return {
         "version": morefromless.__version__,
         "options": to_flat(result.config),
@@ -219,8 +221,8 @@ def _everything(result: Similarities) -> dict[str, object]:
                 "rows": list(pair.rows),
                 "columns": list(pair.columns),
                 "mean": pair.mean.tolist(),
-                "sd": pair.spread.tolist() if len(pair.each) > 1 else None,
-                "combinations": len(pair.each),
+                "sd": pair.spread.tolist() if len(pair.combinations) > 1 else None,
+                "combinations": len(pair.combinations),
                 "equal_seeds": pair.equal_seeds,
             }
             for pair in result.cka

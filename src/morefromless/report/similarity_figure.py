@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.report.style import (
-    AMOUNTS,
     COLOURS,
-    PAGE,
+    PAGE_WIDTH,
     PALETTES,
+    SEQUENTIAL_COLOURS,
     format_axes,
     line_styles,
     save,
@@ -31,10 +31,10 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     """
     arms = list(dict.fromkeys(arm for pair in pairs for arm in (pair.a, pair.b)))
     single = len(pairs) == 1
-    wide = 1 if single else len(arms)
-    side = 4.2 if single else max(1.2, min(1.9, (PAGE - 0.9) / wide))
-    figure = Figure(figsize=(0.9 + side * wide, 0.6 + side * wide), layout="constrained")
-    panels = figure.subplots(wide, wide, squeeze=False)
+    grid_size = 1 if single else len(arms)
+    side = 4.2 if single else max(1.2, min(1.9, (PAGE_WIDTH - 0.9) / grid_size))
+    figure = Figure(figsize=(0.9 + side * grid_size, 0.6 + side * grid_size), layout="constrained")
+    panels = figure.subplots(grid_size, grid_size, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
     for pair in pairs:
@@ -44,17 +44,19 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
         if pair.equal_seeds:
             axes.set_title("equal seeds", fontsize=7)
         # Layers of `a` along x, of `b` along y, with the input at the lower left.
-        axes.imshow(pair.mean.T, origin="lower", cmap=AMOUNTS, vmin=0, vmax=1, aspect="auto")
+        axes.imshow(
+            pair.mean.T, origin="lower", cmap=SEQUENTIAL_COLOURS, vmin=0, vmax=1, aspect="auto"
+        )
         if single:
             _name_layers(axes, pair)
         else:
-            _mark_stages(axes, "x", pair.rows, named=row == wide - 1)
+            _mark_stages(axes, "x", pair.rows, named=row == grid_size - 1)
             _mark_stages(axes, "y", pair.columns, named=column == 0)
-        if row == wide - 1 or single:
+        if row == grid_size - 1 or single:
             axes.set_xlabel(pair.a.replace(", ", ",\n"), fontsize=8)
         if column == 0 or single:
             axes.set_ylabel(pair.b.replace(", ", ",\n"), fontsize=8)
-    shades = ScalarMappable(Normalize(0, 1), AMOUNTS)
+    shades = ScalarMappable(Normalize(0, 1), SEQUENTIAL_COLOURS)
     figure.colorbar(shades, ax=panels, shrink=0.6, label="CKA, shown from 0 to 1")
     return save(figure, stem, _numbers(pairs))
 
@@ -63,32 +65,35 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     """Write CKA of the same layer in both, from input to output, ± one standard deviation (bands).
 
     The first panel compares each arm with itself (other seeds), the next one pairs of arms. If
-    there are more than `LINES` pairs, each first arm has its own panel. Empty panels are skipped.
+    there are more than `MAX_LINES` pairs, each first arm has its own panel. Empty panels are
+    skipped.
     """
     within = [pair for pair in pairs if pair.a == pair.b]
     between = [pair for pair in pairs if pair.a != pair.b and pair.diagonal.size]
-    parts = {"within an arm": within}
-    if len(between) <= LINES:
-        parts["between arms"] = between
+    pairs_by_panel = {"within an arm": within}
+    if len(between) <= MAX_LINES:
+        pairs_by_panel["between arms"] = between
     else:
         for pair in between:
-            parts.setdefault(f"{pair.a} and", []).append(pair)
-    parts = {title: part for title, part in parts.items() if part} or {"between arms": []}
-    across = min(2, len(parts))
-    down = -(-len(parts) // across)
-    figure = Figure(figsize=(PAGE * across / 2, 3.6 * down), layout="constrained")
-    panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
-    colours = line_styles(_way(arm) for pair in pairs for arm in (pair.a, pair.b))
-    for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
-        for pair in chosen:
+            pairs_by_panel.setdefault(f"{pair.a} and", []).append(pair)
+    pairs_by_panel = {title: part for title, part in pairs_by_panel.items() if part} or {
+        "between arms": []
+    }
+    columns = min(2, len(pairs_by_panel))
+    rows = -(-len(pairs_by_panel) // columns)
+    figure = Figure(figsize=(PAGE_WIDTH * columns / 2, 3.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    colours = line_styles(_arm_and_variant(arm) for pair in pairs for arm in (pair.a, pair.b))
+    for axes, (title, panel_pairs) in zip(panels, pairs_by_panel.items(), strict=False):
+        for pair in panel_pairs:
             mean = pair.diagonal.mean(axis=0)
             spread = deviation(pair.diagonal)
             depth = np.arange(1, len(mean) + 1)
-            first, second = colours[_way(pair.a)], colours[_way(pair.b)]
+            first, second = colours[_arm_and_variant(pair.a)], colours[_arm_and_variant(pair.b)]
             if pair.a == pair.b:
                 label, line = pair.a, {k: first[k] for k in ("color", "linestyle")}
             else:  # dashes and gaps have the colours of the two arms
-                label = pair.b if len(between) > LINES else f"{pair.a} – {pair.b}"
+                label = pair.b if len(between) > MAX_LINES else f"{pair.a} – {pair.b}"
                 line = {"color": first["color"], "linestyle": (0, (4, 4))}
                 line["gapcolor"] = second["color"] if second["color"] != first["color"] else "0.8"
             label += " (equal seeds)" * pair.equal_seeds
@@ -96,26 +101,26 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
             axes.fill_between(
                 depth, mean - spread, mean + spread, color=first["color"], alpha=0.12, linewidth=0
             )
-        if len(parts) > 1:
+        if len(pairs_by_panel) > 1:
             axes.set_title(title, fontsize=8)
         axes.set_xlabel("layer, from input to output")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         format_axes(axes)
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
-        if chosen:
+        if panel_pairs:
             axes.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2))
-    for axes in panels[len(parts) :]:
+    for axes in panels[len(pairs_by_panel) :]:
         axes.remove()
-    for axes in panels[::across]:
+    for axes in panels[::columns]:
         axes.set_ylabel("CKA of the same layer", fontsize=8)
     return save(figure, stem, _diagonal_numbers(pairs))
 
 
-LINES = 6
+MAX_LINES = 6
 """Maximum number of pairs of arms in one panel."""
 
 
-def _way(arm: str) -> tuple[str, str]:
+def _arm_and_variant(arm: str) -> tuple[str, str]:
     """Split `asymmetric, shared` for `style.line_styles`; untrained encoders are a reference."""
     name, _, variant = arm.partition(", ")
     known = name in (*COLOURS, *PALETTES)
@@ -127,7 +132,7 @@ def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], na
     stages = [short_name(layer).split(".")[0] for layer in layers]
     starts = [n for n, stage in enumerate(stages) if not n or stage != stages[n - 1]]
     names = [stages[n] for n in starts]
-    if not 1 < len(starts) <= STAGES:
+    if not 1 < len(starts) <= MAX_STAGES:
         starts, names = [0], [""]
     ends = [*starts[1:], len(layers)]
     axis, line = (axes.xaxis, axes.axvline) if along == "x" else (axes.yaxis, axes.axhline)
@@ -138,7 +143,7 @@ def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], na
     axis.set_tick_params(length=0, labelrotation=90 if along == "x" else 0)
 
 
-STAGES = 8
+MAX_STAGES = 8
 """Maximum number of stages that are marked; a transformer has too many blocks."""
 
 
@@ -153,8 +158,8 @@ def short_name(layer: str) -> str:
 
 def _name_layers(axes: Axes, pair: LayerCka) -> None:
     for axis, names in ((axes.xaxis, pair.rows), (axes.yaxis, pair.columns)):
-        at = range(0, len(names), max(1, len(names) // 24))
-        axis.set_ticks(list(at), [short_name(names[i]) for i in at], fontsize=6)
+        positions = range(0, len(names), max(1, len(names) // 24))
+        axis.set_ticks(list(positions), [short_name(names[i]) for i in positions], fontsize=6)
     axes.tick_params(axis="x", rotation=90)
 
 
@@ -173,7 +178,7 @@ def _numbers(pairs: Sequence[LayerCka]) -> pd.DataFrame:
                     "layer_b": np.array(pair.columns, dtype=object)[columns.ravel()],
                     "cka": pair.mean.ravel(),
                     "sd": pair.spread.ravel(),
-                    "combinations": len(pair.each),
+                    "combinations": len(pair.combinations),
                 }
             )
         )

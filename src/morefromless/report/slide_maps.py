@@ -17,7 +17,7 @@ from morefromless.report.style import write_figure
 
 OPACITY = 0.6
 DPI = 150
-HATCH, CORNERS = "////", 4
+HATCH, CONTOUR_POINTS = "////", 4
 """Hatching of tiles without a class, and points of their contour along a tile's side."""
 
 
@@ -30,11 +30,11 @@ def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -
     rows = predictions[predictions["input"] == patches.name]
     columns = map(str, predictions)
     classes = [name.removeprefix("p_") for name in columns if name.startswith("p_")]
-    tints = class_colours(classes)
-    paths = [folder / f"{patches.name}{ending}" for ending in (".ome.tif", ".png", ".geojson")]
+    colours = class_colours(classes)
+    paths = [folder / f"{patches.name}{suffix}" for suffix in (".ome.tif", ".png", ".geojson")]
     _write_ome_tiff(patches, rows, classes, paths[0])
-    _write_overlay(patches, rows, tints, paths[1])
-    files.write_json(paths[2], feature_collection(patches, rows, tints))
+    _write_overlay(patches, rows, colours, paths[1])
+    files.write_json(paths[2], feature_collection(patches, rows, colours))
     return paths
 
 
@@ -42,19 +42,21 @@ def probability_map(
     patches: SlidePatches, rows: pd.DataFrame, columns: list[str]
 ) -> npt.NDArray[np.float32]:
     """(columns, tiles down, tiles across), nan where no tile was read."""
-    width, height = (int(np.ceil(side / patches.extent)) for side in patches.slide.size)
+    width, height = (int(np.ceil(side / patches.side_level0)) for side in patches.slide.size)
     grid = np.full((len(columns), height, width), np.nan, np.float32)
-    across, down = (np.rint(rows[name].to_numpy(float) / patches.extent) for name in ("x", "y"))
+    across, down = (
+        np.rint(rows[name].to_numpy(float) / patches.side_level0) for name in ("x", "y")
+    )
     grid[:, down.astype(int), across.astype(int)] = rows[columns].to_numpy(np.float32).T
     return grid
 
 
 def feature_collection(
-    patches: SlidePatches, rows: pd.DataFrame, tints: dict[str, tuple[int, int, int]]
+    patches: SlidePatches, rows: pd.DataFrame, colours: dict[str, tuple[int, int, int]]
 ) -> dict[str, Any]:
     """One square per tile with its class and its measurements. Coordinates are px of the slide's
     finest level, from the origin of QuPath's frame."""
-    side = patches.extent
+    side = patches.side_level0
     across, down = patches.slide.origin
     features = []
     for row in rows.to_dict("records"):
@@ -71,7 +73,7 @@ def feature_collection(
             },
         }
         if name:
-            properties["classification"] = {"name": name, "color": list(tints[name])}
+            properties["classification"] = {"name": name, "color": list(colours[name])}
         geometry = {"type": "Polygon", "coordinates": [[list(corner) for corner in corners]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     return {"type": "FeatureCollection", "features": features}
@@ -106,38 +108,40 @@ def _write_ome_tiff(
 def _write_overlay(
     patches: SlidePatches,
     rows: pd.DataFrame,
-    tints: dict[str, tuple[int, int, int]],
+    colours: dict[str, tuple[int, int, int]],
     path: Path,
 ) -> None:
     """Write the slide in grey with each tile in the colour of its class; the more probable, the
     more opaque. Tiles without a class are hatched."""
     overview = patches.tissue.overview
     height, width = overview.shape[:2]
-    (probable,) = probability_map(patches, rows, ["probability"])
-    codes = {name: k for k, name in enumerate(tints)}
+    (probability,) = probability_map(patches, rows, ["probability"])
+    codes = {name: k for k, name in enumerate(colours)}
     numbered = rows.assign(code=rows["class"].map(codes).astype(float))
     (code,) = probability_map(patches, numbered, ["code"])
-    shown = np.zeros((*code.shape, 4), np.float32)
+    overlay = np.zeros((*code.shape, 4), np.float32)
     for name, k in codes.items():
-        shown[code == k, :3] = np.array(tints[name]) / 255
-    shown[..., 3] = np.where(np.isnan(code), 0, OPACITY * np.nan_to_num(probable))
+        overlay[code == k, :3] = np.array(colours[name]) / 255
+    overlay[..., 3] = np.where(np.isnan(code), 0, OPACITY * np.nan_to_num(probability))
     figure = Figure(figsize=(max(4, min(12, width / DPI)), 0), dpi=DPI, layout="constrained")
     figure.set_figheight(max(3, figure.get_figwidth() * height / width) + 0.6)
     axes = figure.add_subplot()
     axes.imshow(overview.mean(-1), cmap="gray", vmin=0, vmax=255)
-    tile = patches.extent / patches.slide.scale(OVERVIEW_UM_PER_PX)
+    tile = patches.side_level0 / patches.slide.scale(OVERVIEW_UM_PER_PX)
     down, across = code.shape
     axes.imshow(
-        shown, extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5), interpolation="nearest"
+        overlay,
+        extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5),
+        interpolation="nearest",
     )
-    present = [name for name in tints if (rows["class"] == name).any()]
-    handles = [Patch(color=tuple(np.array(tints[n]) / 255), label=n) for n in present]
-    unclassified = np.pad(~np.isnan(probable) & np.isnan(code), 1)
+    present = [name for name in colours if (rows["class"] == name).any()]
+    handles = [Patch(color=tuple(np.array(colours[n]) / 255), label=n) for n in present]
+    unclassified = np.pad(~np.isnan(probability) & np.isnan(code), 1)
     if unclassified.any():
         # A contour has oblique corners, which are small with several points per side of a tile. To
         # hatch each tile separately takes a minute per slide.
-        fine = np.kron(unclassified, np.ones((CORNERS, CORNERS)))
-        y, x = (((np.arange(n) + 0.5) / CORNERS - 1) * tile - 0.5 for n in fine.shape)
+        fine = np.kron(unclassified, np.ones((CONTOUR_POINTS, CONTOUR_POINTS)))
+        y, x = (((np.arange(n) + 0.5) / CONTOUR_POINTS - 1) * tile - 0.5 for n in fine.shape)
         axes.contourf(x, y, fine, levels=[0.5, 1.5], colors="none", hatches=[HATCH])
         handles.append(Patch(facecolor="none", hatch=HATCH, label="tile without a class"))
     axes.set_xlim(-0.5, width - 0.5)

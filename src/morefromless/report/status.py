@@ -9,8 +9,8 @@ from typing import get_args
 from morefromless.cluster import queued_jobs
 from morefromless.errors import ConfigError
 from morefromless.report.content import PlanFile, read
-from morefromless.report.folders import remark
-from morefromless.report.terminal import say, show_table, typed
+from morefromless.report.folders import content_clause
+from morefromless.report.terminal import say, shell_quote, show_table
 from morefromless.runner import PLANNED_FILE, planned_folders, status
 from morefromless.runs import Run, State
 
@@ -25,8 +25,8 @@ def show_status(out: Path) -> None:
     experiments = _experiments(out)
     if not experiments:
         raise ConfigError(
-            f"{out} holds no runs{remark(out)}. Give a folder of mfl reproduce, mfl compare, "
-            "mfl demo or mfl train."
+            f"{out} holds no runs{content_clause(out)}. Give a folder of mfl reproduce, "
+            "mfl compare, mfl demo or mfl train."
         )
     runs = [Run(path) for path in dict.fromkeys(p for paths in experiments.values() for p in paths)]
     statuses = dict(zip((run.path for run in runs), status(runs, queued_jobs(runs)), strict=True))
@@ -49,9 +49,9 @@ def show_status(out: Path) -> None:
 
 def _say_next(out: Path) -> None:
     if (out / "run.json").is_file():
-        say(f"Next: mfl probe {typed(out)}")
+        say(f"Next: mfl probe {shell_quote(out)}")
     elif any((out / name).is_file() for name in ("plan.json", "results.json")):
-        say(f"Next: mfl report {typed(out)}")
+        say(f"Next: mfl report {shell_quote(out)}")
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:

@@ -28,7 +28,7 @@ PALETTES = {
 }
 """Colours of arms with many variants, in order: students of a frozen teacher, fine-tuned encoders,
 published encoders."""
-STYLES = {"shared": "--", "independent": "-", "": "-"}
+LINE_STYLES = {"shared": "--", "independent": "-", "": "-"}
 MARKERS = {"shared": "s", "independent": "o", "": "D"}
 FLOOR_STYLES = {
     "majority": ":",
@@ -37,9 +37,9 @@ FLOOR_STYLES = {
     "random encoder": "-.",
 }
 # Even in lightness, so that they print in grey and are readable for all.
-AMOUNTS, DIFFERENCES = "cividis", "PuOr"
+SEQUENTIAL_COLOURS, DIVERGING_COLOURS = "cividis", "PuOr"
 
-COLUMN, PAGE = 3.5, 7.2
+COLUMN_WIDTH, PAGE_WIDTH = 3.5, 7.2
 """Widths of a journal's column and page in inches: 89 and 183 mm."""
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -61,7 +61,7 @@ def line_styles(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[s
         palette = PALETTES.get(arm) or (COLOURS[arm],)
         place = [way for way in ways if way[0] == arm].index((arm, variant))
         colour = palette[place % len(palette)]
-        line, marker = STYLES.get(variant, "-."), MARKERS.get(variant, "^")
+        line, marker = LINE_STYLES.get(variant, "-."), MARKERS.get(variant, "^")
         styles[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
     return styles
 

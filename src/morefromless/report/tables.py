@@ -12,7 +12,7 @@ import pandas as pd
 from morefromless import files
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.notes import notes
-from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.section import Report, Section, interval, p_value, unreliable_note
 from morefromless.report.words import metric_title, metric_value
 
 
@@ -74,7 +74,7 @@ def report(results: Results) -> Report:
     several = len(config.tasks) > 1 or len(config.objectives) > 1
     sections = _grids(results) if several else _tables(results)
     sections = [*sections, _contrasts(results)]
-    return Report(f"Comparison: {title}", sections, [*rough_note(sections), *notes(results)])
+    return Report(f"Comparison: {title}", sections, [*unreliable_note(sections), *notes(results)])
 
 
 def _tables(results: Results) -> list[Section]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-SHOWN = 5
+MAX_NAMED_PATHS = 5
 """Number of paths that are named after `Wrote`; the others are only counted."""
 
 
@@ -29,10 +29,10 @@ def say(text: str = "", style: str = "") -> None:
         print(text, file=console.file, flush=True)  # rich would turn tabs into spaces
 
 
-def typed(word: Path | str) -> str:
+def shell_quote(word: Path | str) -> str:
     """Quote a path or another word for the shell.
 
-    >>> typed("my stores/a")
+    >>> shell_quote("my stores/a")
     "'my stores/a'"
     """
     return shlex.quote(str(word))
@@ -42,8 +42,8 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """Print a table.
 
     Columns at the right that do not fit a terminal are skipped, and their names are printed. If
-    fewer than `FEW` columns fit, each row is printed as a list. A dumb terminal, which screen
-    readers use, also gets lists, so that every number is read out with its name."""
+    fewer than `MIN_COLUMNS` columns fit, each row is printed as a list. A dumb terminal, which
+    screen readers use, also gets lists, so that every number is read out with its name."""
     console = terminal()
     if title:
         say(title, style="bold")
@@ -52,7 +52,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
             say("\t".join(" ".join(cell.split()) for cell in row))
         return
     widths = _widths(header, rows, console.width)
-    if console.is_dumb_terminal or len(widths) < min(FEW, len(header)):
+    if console.is_dumb_terminal or len(widths) < min(MIN_COLUMNS, len(header)):
         for first, *others in rows:
             say(first)
             for name, cell in zip(header[1:], others, strict=True):
@@ -61,7 +61,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         return
     table = Table(
         box=box.SIMPLE_HEAD,
-        padding=(0, GAP - 1, 0, 0),
+        padding=(0, COLUMN_GAP - 1, 0, 0),
         show_edge=False,
     )
     for number, (name, width) in enumerate(zip(header, widths, strict=False)):
@@ -74,42 +74,42 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         say(f"Columns that do not fit: {', '.join(absent)}.", style="dim")
 
 
-def wrote(paths: Sequence[Path]) -> None:
+def show_written(paths: Sequence[Path]) -> None:
     """Print which files were written, the first few by name."""
-    named = ", ".join(map(str, paths[:SHOWN]))
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    named = ", ".join(map(str, paths[:MAX_NAMED_PATHS]))
+    more = f" and {len(paths) - MAX_NAMED_PATHS} more" if len(paths) > MAX_NAMED_PATHS else ""
     say(f"Wrote {named}{more}.")
 
 
-NUMBERS = re.compile(r"[-\d\s.,\[\]+−<±†*]*")
-FEW = 3
-GAP = 2
+NUMBER_PATTERN = re.compile(r"[-\d\s.,\[\]+−<±†*]*")
+MIN_COLUMNS = 3
+COLUMN_GAP = 2
 """Spaces between two columns."""
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
     """Widths of the columns that fit, from the left, without breaking words or numbers."""
     columns = [[name, *(row[n] for row in rows)] for n, name in enumerate(header)]
-    most = [max(map(cell_len, cells)) for cells in columns]
-    least = [
+    max_widths = [max(map(cell_len, cells)) for cells in columns]
+    min_widths = [
         max(
             cell_len(part)
             for cell in cells
-            for part in ([cell] if NUMBERS.fullmatch(cell) else cell.split())
+            for part in ([cell] if NUMBER_PATTERN.fullmatch(cell) else cell.split())
         )
         for cells in columns
     ]
-    least[0] = min(least[0], max(8, width // 2))  # a name of 60 characters is broken
+    min_widths[0] = min(min_widths[0], max(8, width // 2))  # a name of 60 characters is broken
     count = len(columns)
-    while count > 1 and sum(least[:count]) + GAP * count > width:
+    while count > 1 and sum(min_widths[:count]) + COLUMN_GAP * count > width:
         count -= 1
-    least, spare = least[:count], width - sum(least[:count]) - GAP * count
+    min_widths, spare = min_widths[:count], width - sum(min_widths[:count]) - COLUMN_GAP * count
     for _ in range(spare):  # widen the column that has the most lines
-        widest = max(range(count), key=lambda n: most[n] / max(1, least[n]))
-        least[widest] += most[widest] > least[widest]
-    return least
+        widest = max(range(count), key=lambda n: max_widths[n] / max(1, min_widths[n]))
+        min_widths[widest] += max_widths[widest] > min_widths[widest]
+    return min_widths
 
 
 def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
     """Whether every cell of a column is empty or starts like a number."""
-    return all(NUMBERS.fullmatch(row[column][:1]) for row in rows)
+    return all(NUMBER_PATTERN.fullmatch(row[column][:1]) for row in rows)

@@ -8,12 +8,18 @@ import pandas as pd
 from morefromless import files
 from morefromless.analysis.validate import Validation
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
-from morefromless.report.notes import TESTS, accuracy_note, few_labels, floor_notes, units
-from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.notes import (
+    TESTS,
+    accuracy_note,
+    floor_notes,
+    label_share_note,
+    unit_names,
+)
+from morefromless.report.section import Report, Section, interval, p_value, unreliable_note
 from morefromless.report.words import count, metric_title, metric_value
 
 SIDES = ("internal", "external")
-SHOWN = ("balanced_accuracy", "ece", "brier")
+EXTRA_METRICS = ("balanced_accuracy", "ece", "brier")
 """Metrics shown in addition to accuracy; `validation.csv` has all."""
 
 
@@ -49,20 +55,22 @@ def report(result: Validation) -> Report:
     sections = [*_scores(result), _shifts(result)]
     if result.internal.contrasts:
         sections.append(_contrasts(result))
-    return Report(title, sections, [*rough_note(sections), *_notes(result)])
+    return Report(title, sections, [*unreliable_note(sections), *_notes(result)])
 
 
 def _scores(result: Validation) -> Iterator[Section]:
     """One table per task and modality: arms first, then floors."""
-    here, there = _by_condition(result.internal), _by_condition(result.external)
-    for task, spec in dict.fromkeys((c.task, c.modality) for c in there if not c.floor):
+    internal, external = _by_condition(result.internal), _by_condition(result.external)
+    for task, spec in dict.fromkeys((c.task, c.modality) for c in external if not c.floor):
         rows = []
-        for condition in there:
-            if (condition.task, condition.modality) != (task, spec) or condition not in here:
+        for condition in external:
+            if (condition.task, condition.modality) != (task, spec) or condition not in internal:
                 continue
-            a, b = here[condition], there[condition]
+            a, b = internal[condition], external[condition]
             others = [
-                metric_value(name, summary.means[name]) for name in SHOWN for summary in (a, b)
+                metric_value(name, summary.means[name])
+                for name in EXTRA_METRICS
+                for summary in (a, b)
             ]
             rows.append(
                 (
@@ -72,7 +80,7 @@ def _scores(result: Validation) -> Iterator[Section]:
                     *others,
                 )
             )
-        metrics = ("accuracy", *SHOWN)
+        metrics = ("accuracy", *EXTRA_METRICS)
         header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
         if rows:  # empty if the internal test patches have no such modality
             yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
@@ -126,21 +134,21 @@ def _notes(result: Validation) -> list[str]:
             f"{side.capitalize()}: {data.patches['test']:,} test patches of {data.title}, {groups}."
         )
         for task, classes in data.classes.items():
-            each = ", ".join(f"'{name}' {test:,}" for name, (_, test) in classes.items())
-            lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
+            counts = ", ".join(f"'{name}' {test:,}" for name, (_, test) in classes.items())
+            lines.append(f"{side.capitalize()}, test patches of task {task}: {counts}.")
     summaries = [*internal.summaries, *external.summaries]
     return [
         *lines,
         "Probes and floors are fitted on the internal training patches only. Encoders trained on a "
         "task's labels are evaluated on that task with their own heads. Nothing is fitted on the "
         "external patches.",
-        *([few_labels(internal)] if internal.config.probe.labels < 1 else []),
+        *([label_share_note(internal)] if internal.config.probe.labels < 1 else []),
         accuracy_note(internal.config.seeds, summaries),
         "ECE and Brier measure calibration: 0 is best.",
         "The distance is the Mahalanobis distance (Ledoit-Wolf covariance of the training "
         "features) of all test patches, labelled or not. Compare it only within a row. External "
         "above internal is a shift, for example of stain or scanner.",
-        *([TESTS.format(units=units(summaries))] if internal.contrasts else []),
+        *([TESTS.format(units=unit_names(summaries))] if internal.contrasts else []),
         *(f"Internal: {note}" for note in floor_notes(internal)),
         *(f"External: {note}" for note in floor_notes(external)),
         *(f"Internal: {caveat}" for caveat in internal.caveats),

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from morefromless.evaluation.intervals import Interval
 
-SIDE = re.compile(r"\bdownsample:(\d+)")
-TYPES = re.compile(r"(types=)?\d+")
+DOWNSAMPLE_SIDE = re.compile(r"\bdownsample:(\d+)")
+NUCLEUS_TYPES = re.compile(r"(types=)?\d+")
 
-METRICS = {
+METRIC_TITLES = {
     "balanced_accuracy": "balanced",
     "macro_f1": "macro-F1",
     "ece": "ECE",
@@ -21,7 +21,7 @@ METRICS = {
 """Short titles; other metrics keep their names."""
 
 
-NOT_SHARES = ("ece", "brier", "cohen_kappa", "auroc", "auprc")
+NON_SHARE_METRICS = ("ece", "brier", "cohen_kappa", "auroc", "auprc")
 """Metrics that are not shares of patches."""
 
 
@@ -31,7 +31,7 @@ def metric_title(name: str) -> str:
     >>> metric_title("macro_f1"), metric_title("top_3")
     ('macro-F1', 'top 3')
     """
-    return METRICS.get(name, name.replace("_", " "))
+    return METRIC_TITLES.get(name, name.replace("_", " "))
 
 
 def metric_value(name: str, value: float) -> str:
@@ -43,7 +43,7 @@ def metric_value(name: str, value: float) -> str:
     """
     if math.isnan(value):
         return "–"
-    return minus(f"{value:z.3f}" if name in NOT_SHARES else f"{100 * value:.1f}")
+    return minus(f"{value:z.3f}" if name in NON_SHARE_METRICS else f"{100 * value:.1f}")
 
 
 def modality_title(spec: str, task: str = "") -> str:
@@ -57,11 +57,13 @@ def modality_title(spec: str, task: str = "") -> str:
     'cell: whole patch'
     """
     name, _, values = spec.partition(":")
-    title = SIDE.sub(r"\1 × \1 px", spec)
+    title = DOWNSAMPLE_SIDE.sub(r"\1 × \1 px", spec)
     if spec == "full":
         title = "whole patch"
     elif name == "nuclei":
-        drawn = [value for value in values.split(",") if value and not TYPES.fullmatch(value)]
+        drawn = [
+            value for value in values.split(",") if value and not NUCLEUS_TYPES.fullmatch(value)
+        ]
         title = ", ".join(["masks", *drawn])
     elif name == "downsample":
         title = title.replace(",", ", ")
@@ -77,17 +79,17 @@ def per_cent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-FEW_GROUPS = 8
-ROUGH = (
-    f"† Rough: fewer than {FEW_GROUPS} groups, or an interval of width 0, because the test patches "
-    "show no variation."
+MIN_RELIABLE_GROUPS = 8
+UNRELIABLE_NOTE = (
+    f"† Rough: fewer than {MIN_RELIABLE_GROUPS} groups, or an interval of width 0, because the "
+    "test patches show no variation."
 )
 
 
-def rough(value: Interval) -> bool:
+def is_unreliable(value: Interval) -> bool:
     """Whether an interval is less reliable than its width suggests: few groups, or width 0."""
-    few = value.unit == "group" and value.units < FEW_GROUPS
-    return few or value.low == value.high
+    few_groups = value.unit == "group" and value.units < MIN_RELIABLE_GROUPS
+    return few_groups or value.low == value.high
 
 
 def bounds(value: Interval, signed: bool = False) -> str:
@@ -98,7 +100,7 @@ def bounds(value: Interval, signed: bool = False) -> str:
     low, high = (
         minus(f"{100 * end:{'+' if signed and end else ''}.1f}") for end in (value.low, value.high)
     )
-    return f"[{low}, {high}]" + (" †" if rough(value) else "")
+    return f"[{low}, {high}]" + (" †" if is_unreliable(value) else "")
 
 
 def points(value: float) -> str:
@@ -117,8 +119,8 @@ def minus(number: str) -> str:
 
 def join_words(words: Iterable[str]) -> str:
     """Join words as `a, b and c`; empty if there are none."""
-    *most, last = [*words] or [""]
-    return f"{', '.join(most)} and {last}" if most else last
+    *all_but_last, last = [*words] or [""]
+    return f"{', '.join(all_but_last)} and {last}" if all_but_last else last
 
 
 def count(number: int, noun: str) -> str:
@@ -127,8 +129,8 @@ def count(number: int, noun: str) -> str:
     >>> count(1, "run"), count(1250, "run"), count(2, "patch")
     ('1 run', '1,250 runs', '2 patches')
     """
-    ending = "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}" + ("" if number == 1 else ending)
+    plural_suffix = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}" + ("" if number == 1 else plural_suffix)
 
 
 def abbreviate(name: str, letters: int) -> str:

@@ -20,7 +20,7 @@ from morefromless.report import similarities
 from morefromless.report.content import CellFile, ExperimentFile, Picture
 from morefromless.report.report import write_report
 from morefromless.report.study import write_study
-from morefromless.report.terminal import say, wrote
+from morefromless.report.terminal import say, show_written
 from morefromless.report.words import count
 from morefromless.reproduction.plan import Plan, PlannedExperiment
 from morefromless.reproduction.planning import show_plan
@@ -64,7 +64,7 @@ def reproduce(config: ReproduceConfig) -> None:
             say(f"{entry.name} has no results: {error}")
             failure = failure or error
     if any(config.out.glob("experiments/*.json")):
-        wrote(write_report(config.out))
+        show_written(write_report(config.out))
     if failure:
         raise failure
 

@@ -57,14 +57,14 @@ class Cell(Task):
                 f"The nuclei of {store.path} have no types, so the task cell is undefined; ingest "
                 "nuclei with types, or use the task tissue if patches have classes."
             )
-        known = _codes.setdefault(store, {})
-        if self not in known:
-            known[self] = self.most(store.nuclei, len(store.table))
-        codes = known[self]
+        cached_codes = _codes.setdefault(store, {})
+        if self not in cached_codes:
+            cached_codes[self] = self.most_frequent_types(store.nuclei, len(store.table))
+        codes = cached_codes[self]
         present = np.unique(codes)
         return tuple(types[code] for code in present), np.searchsorted(present, codes)
 
-    def most(self, nuclei: pd.DataFrame, patches: int) -> Codes:
+    def most_frequent_types(self, nuclei: pd.DataFrame, patches: int) -> Codes:
         """Type code of each of `patches` patches, from a `data.nuclei.nuclei_table`."""
         rows = nuclei if self.by == "area" else nuclei[nuclei["counted"]]
         if self.untyped == "exclude":

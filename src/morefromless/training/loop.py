@@ -17,7 +17,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.devices import check_compile, check_precision, resolve_device
 from morefromless.errors import ConfigError
-from morefromless.evaluation.metadata import describe
+from morefromless.evaluation.metadata import build_metadata
 from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
 from morefromless.progress import TERM_PREFIX
@@ -233,7 +233,7 @@ def _finish(learner: Learner, run: Run, facts: Mapping[str, Any]) -> None:
     # The run's metadata needs the store's own labels; the learner's store has the task's labels.
     store = Store.open(config.store)
     head = learner.feed.store.classes if config.arm.supervised else ()
-    run.finish(weights, facts, msgspec.to_builtins(describe(config, weights, store, head)))
+    run.finish(weights, facts, msgspec.to_builtins(build_metadata(config, weights, store, head)))
 
 
 def is_rank_zero(config: RunConfig) -> bool:
