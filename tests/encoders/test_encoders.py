@@ -17,7 +17,7 @@ class Declared(Encoder):
         return images.mean((2, 3))
 
 
-def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
+def test_only_pretrained_encoders_can_be_frozen() -> None:
     with pytest.raises(
         ConfigError, match="'test_resnet' has random weights, which are never trained"
     ):
@@ -26,7 +26,7 @@ def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "same", "architecture"),
+    ("spec", "canonical", "architecture"),
     [
         ("timm:resnet50", "resnet50", "resnet50"),
         ("resnet50:pretrained=false", "resnet50", "resnet50"),
@@ -44,13 +44,15 @@ def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
         ("hf-hub:o/n:pretrained=true", "hf-hub:o/n:pretrained=true", "hf-hub:o/n"),
     ],
 )
-def test_specs_of_encoders_have_one_form(spec: str, same: str, architecture: str) -> None:
-    assert normalise_encoder(spec) == same
-    assert normalise_encoder(same) == same
-    assert without_weights(spec) == without_weights(same) == architecture
+def test_encoder_specs_have_one_canonical_form(
+    spec: str, canonical: str, architecture: str
+) -> None:
+    assert normalise_encoder(spec) == canonical
+    assert normalise_encoder(canonical) == canonical
+    assert without_weights(spec) == without_weights(canonical) == architecture
 
 
-def test_an_encoder_says_what_it_takes() -> None:
+def test_unsupported_inputs_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"does not accept vectors of 40 .*use mlp for them"):
         check_encoder("test_resnet", (40,))
     with pytest.raises(ConfigError, match="'mlp' does not accept images of 32 x 32 px"):

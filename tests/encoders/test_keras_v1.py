@@ -18,7 +18,7 @@ from morefromless.errors import ConfigError
 from morefromless.training.supervised import supervise
 from tests.conftest import changed
 
-pytestmark = pytest.mark.xdist_group("keras")  # they share a slow fixture
+pytestmark = pytest.mark.xdist_group("keras")  # the tests share a slow fixture
 
 Array = npt.NDArray[Any]
 Weights = dict[str, dict[str, Array]]
@@ -27,16 +27,16 @@ Weights = dict[str, dict[str, Array]]
 STAGES = {2: (3, 64), 3: (4, 128), 4: (6, 256), 5: (3, 512)}
 
 
-def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
+def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
     """Random weights; a shape (h, w, in, out) is a convolution, others are BatchNorm."""
     rng = np.random.default_rng(seed)
-    made: Weights = {}
+    layers: Weights = {}
     for layer, shape in shapes.items():
         if len(shape) == 4:
             kernel = rng.standard_normal(shape, np.float32) * np.float32(sqrt(2 / prod(shape[:3])))
-            made[layer] = {"kernel": kernel, "bias": rng.normal(0, 0.1, shape[-1])}
+            layers[layer] = {"kernel": kernel, "bias": rng.normal(0, 0.1, shape[-1])}
         else:
-            made[layer] = {
+            layers[layer] = {
                 "gamma": rng.uniform(0.5, 1.5, shape),
                 "beta": rng.normal(0, 0.3, shape),
                 "moving_mean": rng.normal(0, 0.3, shape),
@@ -44,7 +44,7 @@ def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
             }
     return {
         layer: {name: value.astype(np.float32) for name, value in variables.items()}
-        for layer, variables in made.items()
+        for layer, variables in layers.items()
     }
 
 
@@ -62,13 +62,13 @@ def resnet50() -> dict[str, tuple[int, ...]]:
             shapes[f"{name}_3"] = (1, 1, width, 4 * width)
             inputs = 4 * width
     pairs = [((f"{k}_conv", v), (f"{k}_bn", v[-1:])) for k, v in shapes.items()]
-    return dict(one for pair in pairs for one in pair)
+    return dict(layer for pair in pairs for layer in pair)
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[KerasV1, Weights]:
     """A float64 encoder with random weights, and the same weights in Keras' layout."""
-    weights = drawn(resnet50())
+    weights = random_weights(resnet50())
     encoder = KerasV1()
     names = {
         "weight": ("kernel", "gamma"),
@@ -78,11 +78,11 @@ def trained() -> tuple[KerasV1, Weights]:
     }
     with torch.no_grad():
         for name, tensor in encoder.network.state_dict().items():
-            module, _, ours = name.rpartition(".")
+            module, _, parameter = name.rpartition(".")
             layer = weights[module.replace(".", "_")]
-            for theirs in names.get(ours, ()):
-                if theirs in layer:
-                    value = torch.from_numpy(layer[theirs])
+            for variable in names.get(parameter, ()):
+                if variable in layer:
+                    value = torch.from_numpy(layer[variable])
                     tensor.copy_(value.permute(3, 2, 0, 1) if value.ndim == 4 else value)
     return encoder.eval().double(), weights
 
@@ -110,10 +110,10 @@ def forward(images: Array, weights: Weights) -> Array:
 
     def convolved(x: Array, layer: str, stride: int = 1) -> Array:
         kernel, bias = (weights[f"{layer}_conv"][name].astype(float) for name in ("kernel", "bias"))
-        seen = windows(x, len(kernel), stride)
-        made = bias + sum(seen[i][j] @ kernel[i, j] for i, j in np.ndindex(kernel.shape[:2]))
+        patches = windows(x, len(kernel), stride)
+        output = bias + sum(patches[i][j] @ kernel[i, j] for i, j in np.ndindex(kernel.shape[:2]))
         bn = {name: value.astype(float) for name, value in weights[f"{layer}_bn"].items()}
-        scaled = (made - bn["moving_mean"]) / np.sqrt(bn["moving_variance"] + 1.001e-5)
+        scaled = (output - bn["moving_mean"]) / np.sqrt(bn["moving_variance"] + 1.001e-5)
         return np.asarray(scaled * bn["gamma"] + bn["beta"])
 
     def relu(x: Array) -> Array:
@@ -133,19 +133,19 @@ def forward(images: Array, weights: Weights) -> Array:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (45, 58)])
-def test_is_keras_network_on_pixels_of_0_to_255(
+def test_output_equals_keras_network(
     trained: tuple[KerasV1, Weights], size: tuple[int, int]
 ) -> None:
     encoder, weights = trained
     pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3)).astype(float)
     with torch.no_grad():
-        made = encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+        actual = encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
     expected = forward(pixels, weights)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(made.numpy(), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_takes_images_in_0_to_1_of_any_number_of_channels(encoder: KerasV1) -> None:
+def test_accepts_images_of_any_number_of_channels(encoder: KerasV1) -> None:
     image = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(encoder(image), encoder.network(image * 255), rtol=0, atol=0)
     assert check_encoder("keras-v1", (3, 64, 64)) == check_encoder("keras-v1", (1, 32, 32)) == 2048
@@ -161,9 +161,12 @@ def test_has_keras_layers_and_parameters(encoder: KerasV1) -> None:
     }
     shapes = resnet50()
     assert layers.keys() == shapes.keys()
-    assert sum(v.size for layer in drawn(shapes).values() for v in layer.values()) == 23_587_712
-    held = encoder.state_dict().items()
-    counted = sum(v.numel() for k, v in held if not k.endswith("num_batches_tracked"))
+    assert (
+        sum(v.size for layer in random_weights(shapes).values() for v in layer.values())
+        == 23_587_712
+    )
+    state = encoder.state_dict().items()
+    counted = sum(v.numel() for k, v in state if not k.endswith("num_batches_tracked"))
     assert counted == 23_587_712
     norms = [part for part in layers.values() if isinstance(part, nn.BatchNorm2d)]
     assert {(part.eps, part.momentum) for part in norms} == {(1.001e-5, 0.01)}
@@ -185,8 +188,8 @@ def test_kernels_are_glorot_uniform_and_biases_zero(encoder: KerasV1) -> None:
         kernel, bias = part.weight.detach(), part.bias
         assert bias is not None
         assert not bias.any()
-        out, into, height, width = kernel.shape
-        bound = sqrt(6 / (height * width * (into + out)))
+        outputs, inputs, height, width = kernel.shape
+        bound = sqrt(6 / (height * width * (inputs + outputs)))
         assert 0.99 * bound < kernel.abs().max() <= bound * (1 + 1e-6)
         error = sqrt(0.8 / kernel.numel())  # relative error of the variance of uniform draws
         assert kernel.var().item() == pytest.approx(bound**2 / 3, rel=5 * error)
@@ -196,13 +199,13 @@ def test_kernels_are_glorot_uniform_and_biases_zero(encoder: KerasV1) -> None:
             assert not part.bias.any()
 
 
-def test_begins_from_the_weights_of_a_run(supervision: RunConfig) -> None:
+def test_starts_from_the_weights_of_a_run(supervision: RunConfig) -> None:
     supervise(changed(supervision, encoder="keras-v1", epochs=1))
     path = supervision.out / "weights.safetensors"
     spec = f"keras-v1:weights={path}"
-    begun, saved = build_encoder(spec).state_dict(), load_file(path)
+    loaded, saved = build_encoder(spec).state_dict(), load_file(path)
     path.unlink()
-    for key, value in begun.items():
+    for key, value in loaded.items():
         assert torch.equal(value, saved[f"encoder.{key}"])
     assert without_weights(spec) == "keras-v1"
     assert isinstance(build_encoder(without_weights(spec)), KerasV1)

@@ -22,38 +22,38 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_takes_the_papers_images(name: str) -> None:
+def test_accepts_images_of_the_papers_size(name: str) -> None:
     width, parameters = ENCODERS[name]
     encoder = build_encoder(name).eval()
     with torch.no_grad():
-        made = encoder(torch.rand(2, 3, 224, 224))
-    assert made.shape == (2, width) == (2, encoder.width)
-    held = encoder.network.state_dict()  # type: ignore[union-attr]
-    counted = [v.numel() for k, v in held.items() if not k.endswith("num_batches_tracked")]
+        output = encoder(torch.rand(2, 3, 224, 224))
+    assert output.shape == (2, width) == (2, encoder.width)
+    state = encoder.network.state_dict()  # type: ignore[union-attr]
+    counted = [v.numel() for k, v in state.items() if not k.endswith("num_batches_tracked")]
     assert sum(counted) == parameters
 
 
 @pytest.mark.parametrize(
-    ("encoder", "other", "privileged", "widths"),
+    ("encoder", "privileged_encoder", "privileged", "widths"),
     [
         ("vit_small_patch16_224", "resnet50", "full", (384, 2048)),
         ("convnext_atto", "mlp", "vector:50", (320, 256)),
     ],
 )
-def test_branches_of_two_architectures(
-    encoder: str, other: str, privileged: str, widths: tuple[int, int]
+def test_branches_may_have_two_architectures(
+    encoder: str, privileged_encoder: str, privileged: str, widths: tuple[int, int]
 ) -> None:
     config = run_config(
         Path(),
         Path(),
         encoder=encoder,
-        privileged_encoder=other,
+        privileged_encoder=privileged_encoder,
         privileged=privileged,
         size=64,
         width=32,
     )
     branches = Branches(plan_branches(config), 32)
-    seen = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
-    made = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": seen})
-    assert tuple(made[name][0].shape[1] for name in made) == widths
-    assert {tuple(embedding.shape) for _, embedding in made.values()} == {(4, 32)}
+    privileged_input = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
+    outputs = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": privileged_input})
+    assert tuple(outputs[name][0].shape[1] for name in outputs) == widths
+    assert {tuple(embedding.shape) for _, embedding in outputs.values()} == {(4, 32)}

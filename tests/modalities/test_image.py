@@ -57,7 +57,7 @@ def test_ranges_are_percentiles_of_the_training_patches(store: Store) -> None:
     assert store.channels("grey") == ("channel 1",)
 
 
-def test_channels_of_16_bits_stay_on_the_device_as_they_are_stored(store: Store) -> None:
+def test_16_bit_channels_stay_unconverted_on_the_device(store: Store) -> None:
     pair = Pair({"primary": image_spec(store, "if")}, "plain", 16)
     rows, device = store.indices("train"), torch.device("cpu")
     stored, streamed = (Feed(store, rows, pair, device, s) for s in ("arrays", "nothing"))
@@ -66,22 +66,22 @@ def test_channels_of_16_bits_stay_on_the_device_as_they_are_stored(store: Store)
     assert torch.equal(images[0]["primary"], images[1]["primary"])
 
 
-def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
-    how = build_modality(image_spec(store, "if"))
-    how.check(store)
+def test_channels_are_scaled_from_their_range(store: Store) -> None:
+    modality = build_modality(image_spec(store, "if"))
+    modality.check(store)
     stored = store.arrays["if"][:4]
-    seen = how.render(torch.from_numpy(np.asarray(stored)), 16)
+    rendered = modality.render(torch.from_numpy(np.asarray(stored)), 16)
     low, high = np.array(store.meta.arrays["if"].ranges).T
     expected = np.clip((stored - low) / (high - low), 0, 1).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(seen.numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(rendered.numpy(), expected, atol=1e-5)
     narrow = Image("if", channels=5, low=(500,) * 5, high=(600,) * 5)
     outside = narrow.render(torch.from_numpy(np.asarray(stored)), 8)  # clipped before the resize
     clipped = np.clip((stored - 500.0) / 100, 0, 1).reshape(4, 8, 2, 8, 2, 5)
     assert outside.mean() == pytest.approx(clipped.mean(), abs=0.01)
-    assert how.to_rgb(seen).shape == (4, 3, 16, 16)
-    assert how.to_rgb(torch.ones(1, 5, 2, 2)).max() == 1
-    assert build_modality(how.spec) == how
-    assert how.legend(store) == "if: blue DAPI, green CD3, red CD8, yellow CD20, magenta CK."  # type: ignore[attr-defined]
+    assert modality.to_rgb(rendered).shape == (4, 3, 16, 16)
+    assert modality.to_rgb(torch.ones(1, 5, 2, 2)).max() == 1
+    assert build_modality(modality.spec) == modality
+    assert modality.legend(store) == "if: blue DAPI, green CD3, red CD8, yellow CD20, magenta CK."  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
         ("downsample:4,array=grey", "is not 8-bit RGB; use image:grey,channels=1"),
     ],
 )
-def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str) -> None:
+def test_unsuitable_modality_error_suggests_another(store: Store, spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_modality(spec).check(store)
 
 
-def test_ranges_that_cannot_be_are_refused() -> None:
+def test_invalid_ranges_are_refused() -> None:
     with pytest.raises(ConfigError, match="5 channels, 5 low and 1 high"):
         Image("if", channels=5, high=(3.0,))
     with pytest.raises(ConfigError, match="a low value that is not below its high value"):
         Image("if", low=(3.0,), high=(3.0,))
 
 
-def test_views_move_channels_together_and_change_each_by_itself(store: Store) -> None:
+def test_views_move_channels_together_and_jitter_them_separately(store: Store) -> None:
     spec = image_spec(store, "if")
     pair = Pair({"primary": "full", "privileged": spec}, "table-s1", 16)
     pair.check(store)
@@ -121,9 +121,11 @@ def test_views_move_channels_together_and_change_each_by_itself(store: Store) ->
         assert not torch.allclose(jittered[:, 0], jittered[:, k], atol=0.01)
 
 
-def test_names_of_many_channels_are_short_and_differ() -> None:
-    many = ["image:if,channels=60,high=" + "/".join(["4000"] * 59 + [end]) for end in ("1", "2")]
-    names = [file_name(spec) for spec in many]
+def test_file_names_of_many_channels_are_short_and_differ() -> None:
+    specs = [
+        "image:if,channels=60,high=" + "/".join(["4000"] * 59 + [value]) for value in ("1", "2")
+    ]
+    names = [file_name(spec) for spec in specs]
     assert names[0] != names[1]
     assert max(map(len, names)) <= 100
     assert file_name("downsample:7") == "downsample-7"

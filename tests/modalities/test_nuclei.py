@@ -19,16 +19,16 @@ def masks(side: int = 12, count: int = 3) -> torch.Tensor:
     coded = []
     for _ in range(count):
         instances = rng.integers(0, 300, (side, side)).astype(np.int32)  # includes ids of two bytes
-        told = {int(k): int(rng.integers(0, 6)) for k in np.unique(instances) if k}
-        coded.append(Nuclei.typed(instances, told, PANNUKE).encode())
+        types = {int(k): int(rng.integers(0, 6)) for k in np.unique(instances) if k}
+        coded.append(Nuclei.typed(instances, types, PANNUKE).encode())
     return torch.from_numpy(np.stack(coded))
 
 
 @pytest.mark.parametrize("size", [12, 24, 30, 7])
 @pytest.mark.parametrize("palette", ["levels", "raw", "one-hot", "colour"])
-def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
+def test_pixels_encode_types_by_palette(palette: str, size: int) -> None:
     stored = masks()
-    seen = build_modality(f"nuclei:{palette}").render(stored, size)
+    rendered = build_modality(f"nuclei:{palette}").render(stored, size)
     rows = [int((k + 0.5) * 12 / size) for k in range(size)]
     for b in range(3):
         for i, y in enumerate(rows):
@@ -40,16 +40,18 @@ def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
                     "one-hot": [float(k == kind) for k in range(6)],
                     "colour": [value / 255 for value in COLOURS[kind]],
                 }[palette]
-                assert seen[b, :, i, j].tolist() == pytest.approx(expected, abs=1e-6)
+                assert rendered[b, :, i, j].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_five_types_spread_over_the_whole_range() -> None:
-    seen = Modality("levels", types=5).render(torch.tensor([[[[4, 0, 1]]]], dtype=torch.uint8), 1)
-    assert seen.flatten().tolist() == [1, 1, 1]
+    rendered = Modality("levels", types=5).render(
+        torch.tensor([[[[4, 0, 1]]]], dtype=torch.uint8), 1
+    )
+    assert rendered.flatten().tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("palette", ["levels", "one-hot"])
-def test_views_hold_no_value_that_the_mask_did_not(palette: str, tissue: Store) -> None:
+def test_views_add_no_value_to_a_mask(palette: str, tissue: Store) -> None:
     pair = Pair({"primary": f"nuclei:{palette}", "privileged": "full"}, "table-s1", 32)
     rows = np.arange(40)
     images = pair.render({n: torch.from_numpy(tissue.array(n)[rows]) for n in pair.arrays})
@@ -61,7 +63,7 @@ def test_views_hold_no_value_that_the_mask_did_not(palette: str, tissue: Store) 
             assert torch.equal(views["primary"].sum(1), torch.ones(40, 32, 32))
 
 
-def test_a_masks_geometry_is_that_of_images() -> None:
+def test_masks_have_the_geometry_of_images() -> None:
     """The same draws rotate an image and a mask equally, tested with one array as both."""
     from morefromless.views.table_s1 import TableS1
 
@@ -75,21 +77,21 @@ def test_a_masks_geometry_is_that_of_images() -> None:
     assert set(mask.unique().tolist()) <= set(smooth.unique().tolist())
 
 
-def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store) -> None:
+def test_authors_preset_changes_mask_values_and_plain_does_not(tissue: Store) -> None:
     rows = np.arange(20)
-    for views, untouched in (("authors", False), ("plain", True)):
+    for views, is_unchanged in (("authors", False), ("plain", True)):
         pair = Pair({"primary": "nuclei:raw", "twin": "nuclei:raw"}, views, 32)
         images = pair.render({NUCLEI_ARRAY: torch.from_numpy(tissue.array(NUCLEI_ARRAY)[rows])})
         drawn = pair.augment(images, seed=0, step=0)["primary"]
-        known = set(images["primary"].unique().tolist())
-        assert (set(drawn.unique().tolist()) <= known) is untouched
+        mask_values = set(images["primary"].unique().tolist())
+        assert (set(drawn.unique().tolist()) <= mask_values) is is_unchanged
     one_hot = Pair({"primary": "nuclei:one-hot", "twin": "nuclei:one-hot"}, "authors", 32)
     images = one_hot.render({NUCLEI_ARRAY: torch.from_numpy(tissue.array(NUCLEI_ARRAY)[rows])})
     with pytest.raises(ConfigError, match="this mask has 6 channels"):
         one_hot.augment(images, seed=0, step=0)
 
 
-def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
+def test_scheme_with_more_types_is_refused(tissue: Store) -> None:
     with pytest.raises(ConfigError, match="use nuclei:levels,types=6"):
         build_modality("nuclei:types=5").check(tissue)
     build_modality("nuclei:types=6").check(tissue)
@@ -99,12 +101,12 @@ def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
 
 
 @pytest.mark.parametrize("spec", ["nuclei:grey", "nuclei:types=1", "nuclei:types=300"])
-def test_odd_parameters_are_refused(spec: str) -> None:
+def test_invalid_parameters_are_refused(spec: str) -> None:
     with pytest.raises(ConfigError):
         build_modality(spec)
     with pytest.raises(ConfigError, match="use levels, raw, one-hot, colour"):
         Modality("grey")  # type: ignore[arg-type]
 
 
-def test_one_hot_masks_have_encoders_of_as_many_channels() -> None:
+def test_encoders_accept_one_hot_masks() -> None:
     assert check_encoder("test_resnet", (6, 32, 32)) == build_encoder("test_resnet").width

@@ -44,7 +44,7 @@ def rounded(image, *matrices):
     return image
 
 
-def offered(case: Case) -> list[str]:
+def compared_outputs(case: Case) -> list[str]:
     return [n for n in (*case.names(), *case.names("info")) if n.split(".")[0] in VARIANTS]
 
 
@@ -59,8 +59,8 @@ def test_agrees_with_every_reference(case: Case, precision: str, compute) -> Non
                 interpolation_matrix(interpolation, side, size),
                 *bilinear_matrices(size, side),
             )
-            run = rounded if variant == "pil_uint8" else compute
-            low, back = run(image, *chain[:1]), run(image, *chain)
+            apply = rounded if variant == "pil_uint8" else compute
+            low, back = apply(image, *chain[:1]), apply(image, *chain)
             parts = {
                 f"low{size}": low,
                 f"low{size}_crop": low[:8, :8],
@@ -69,15 +69,17 @@ def test_agrees_with_every_reference(case: Case, precision: str, compute) -> Non
                 f"stats{size}": (low.mean(), low.std(), back.mean(), back.std()),
             }
             for part, value in parts.items():
-                if f"{variant}.{part}" in offered(case):
+                if f"{variant}.{part}" in compared_outputs(case):
                     case.close(value, f"{variant}.{part}", precision)
 
 
-def test_every_conformance_output_is_looked_at() -> None:
+def test_every_conformance_output_is_compared() -> None:
     for case in cases("downsample"):
-        assert set(case.names()) <= set(offered(case))
+        assert set(case.names()) <= set(compared_outputs(case))
         sizes = {str(size) for size in case.params["sizes"]}
-        parts = {n.split(".")[1].removesuffix("_crop").split("_")[0] for n in offered(case)}
+        parts = {
+            n.split(".")[1].removesuffix("_crop").split("_")[0] for n in compared_outputs(case)
+        }
         assert parts <= {f"{part}{size}" for part in ("low", "back", "stats") for size in sizes}
 
 
@@ -100,27 +102,27 @@ def test_rows_sum_to_one_and_nothing_is_negative(interpolation, side: int, size:
     torch.testing.assert_close(matrix.sum(1), torch.ones(size, dtype=torch.float64))
 
 
-def test_white_stays_within_range_and_black_black() -> None:
+def test_black_and_white_stay_in_range() -> None:
     patches = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
     patches[1] = 255
-    seen = resize(patches, interpolation_matrix("area", 150, 7), *bilinear_matrices(7, 64))
-    assert seen.min() == 0
-    assert seen.max() <= 1
-    torch.testing.assert_close(seen[1], torch.ones(3, 64, 64))
+    output = resize(patches, interpolation_matrix("area", 150, 7), *bilinear_matrices(7, 64))
+    assert output.min() == 0
+    assert output.max() <= 1
+    torch.testing.assert_close(output[1], torch.ones(3, 64, 64))
 
 
-def test_float32_under_autocast_and_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resize_is_float32_for_autocast_and_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
     patches = torch.randint(0, 256, (5, 20, 20, 3), dtype=torch.uint8)
     matrices = (interpolation_matrix("area", 20, 7), *bilinear_matrices(7, 16))
     expected = resize(patches, *matrices)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        seen = resize(patches, *matrices)
-    assert seen.dtype == torch.float32
-    assert torch.equal(seen, expected)
+        output = resize(patches, *matrices)
+    assert output.dtype == torch.float32
+    assert torch.equal(output, expected)
     monkeypatch.setattr("morefromless.modalities._resize._BLOCK_PIXELS", 2 * 20 * 20)
     torch.testing.assert_close(resize(patches, *matrices), expected, rtol=0, atol=1e-6)
 
 
-def test_patches_that_are_not_square_are_refused() -> None:
+def test_non_square_patches_are_refused() -> None:
     with pytest.raises(DataError, match="10 x 8 pixels are not square"):
         resize(torch.zeros(1, 8, 10, 3, dtype=torch.uint8))

@@ -25,7 +25,7 @@ def huber(difference: float) -> float:
     return size * size / 2 if size < 1 else size - 0.5
 
 
-def test_regression_is_the_naive_distance() -> None:
+def test_regression_equals_the_naive_distance() -> None:
     student, teacher = draw()
     rows = list(zip(student.tolist(), teacher.tolist(), strict=True))
     squares = [(a - b) ** 2 for x, y in rows for a, b in zip(x, y, strict=True)]
@@ -41,19 +41,19 @@ def test_regression_is_the_naive_distance() -> None:
 def test_several_students_are_averaged() -> None:
     first, teacher = (z.detach() for z in draw())
     for objective in (Regression("mse"), Regression("cosine"), Relational()):
-        apart = [float(objective([student, teacher]).total) for student in (first, first.sin())]
-        together = objective([first, first.sin(), teacher]).total
-        assert float(together) == pytest.approx(sum(apart) / 2)
+        separate = [float(objective([student, teacher]).total) for student in (first, first.sin())]
+        combined = objective([first, first.sin(), teacher]).total
+        assert float(combined) == pytest.approx(sum(separate) / 2)
 
 
-def test_relational_is_the_naive_loop_over_pairs_and_triples() -> None:
+def test_relational_equals_the_naive_loop() -> None:
     student, teacher = draw()
     count = len(student)
 
     def distances(z: list[list[float]]) -> dict[tuple[int, int], float]:
-        found = {(i, j): math.dist(z[i], z[j]) for i, j in itertools.permutations(range(count), 2)}
-        mean = sum(found.values()) / len(found)
-        return {pair: value / mean for pair, value in found.items()}
+        raw = {(i, j): math.dist(z[i], z[j]) for i, j in itertools.permutations(range(count), 2)}
+        mean = sum(raw.values()) / len(raw)
+        return {pair: value / mean for pair, value in raw.items()}
 
     def angle(z: list[list[float]], i: int, j: int, k: int) -> float:
         to_i = [a - b for a, b in zip(z[i], z[j], strict=True)]
@@ -84,13 +84,13 @@ def test_equal_rows_have_finite_gradients() -> None:
     assert student.grad.isfinite().all()
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_negative_weight_is_refused() -> None:
     with pytest.raises(ConfigError, match="angle to be 0 or more"):
         Relational(angle=-1)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 4.0])
-def test_soft_labels_are_the_naive_divergence(temperature: float) -> None:
+def test_soft_labels_equal_the_naive_divergence(temperature: float) -> None:
     student, teacher = draw()
     total = 0.0
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
@@ -102,12 +102,12 @@ def test_soft_labels_are_the_naive_divergence(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": 1.5}])
-def test_soft_labels_refuse_what_has_no_meaning(options: dict[str, float]) -> None:
+def test_invalid_soft_labels_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="Soft labels need"):
         SoftLabels(**options)
 
 
-def test_attention_transfer_is_the_naive_loop_over_places() -> None:
+def test_attention_transfer_equals_the_naive_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     student = torch.randn(3, 5, 2, 2, generator=generator, dtype=torch.float64).requires_grad_()
     teacher = torch.randn(3, 4, 6, 4, generator=generator, dtype=torch.float64)
@@ -132,11 +132,11 @@ def test_attention_transfer_is_the_naive_loop_over_places() -> None:
         pair = unit(student, patch, 1, 1), unit(teacher, patch, 3, 2)
         expected += sum((s - t) ** 2 for s, t in zip(*pair, strict=True)) / 4 / 3
     loss = AttentionTransfer(weight=10)
-    one = loss.of_stages([student], [teacher])
-    assert one.total.item() == pytest.approx(10 / 2 * expected)
+    single = loss.of_stages([student], [teacher])
+    assert single.total.item() == pytest.approx(10 / 2 * expected)
     # An extra first stage is skipped; the loss of two stages is the sum.
-    several = loss.of_stages([student, student], [teacher.flip(0), teacher, teacher])
-    assert several.total.item() == pytest.approx(2 * one.total.item())
+    double = loss.of_stages([student, student], [teacher.flip(0), teacher, teacher])
+    assert double.total.item() == pytest.approx(2 * single.total.item())
     assert torch.autograd.gradcheck(lambda s: loss.of_stages([s], [teacher]).total, student)
     assert attention(torch.zeros(1, 2, 4, 4), 2, 2).tolist() == [[0.0] * 4]
     half = torch.full((1, 2, 1, 1), 300.0, dtype=torch.float16)

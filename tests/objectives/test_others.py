@@ -45,7 +45,7 @@ ALL = [case for group in ("barlow", "clip", "vse") for case in cases(group)]
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_agrees_with_every_reference(case: Case, precision: str) -> None:
-    looked_at = set()
+    compared = set()
     for name, objective in variants(case).items():
         if PRECISIONS[precision] == torch.float64:
             objective = objective.double()
@@ -54,45 +54,45 @@ def test_agrees_with_every_reference(case: Case, precision: str) -> None:
         z = branches(case, PRECISIONS[precision])
         loss = objective(z)
         loss.total.backward()
-        found = {f"{name}.total": loss.total.item()}
-        found |= {f"{name}.grad_z{i}": branch.grad for i, branch in enumerate(z)}
+        actual = {f"{name}.total": loss.total.item()}
+        actual |= {f"{name}.grad_z{i}": branch.grad for i, branch in enumerate(z)}
         if case.group == "barlow":
-            found |= {
+            actual |= {
                 f"{name}.on_diag": loss.terms["on_diagonal"].item(),
                 f"{name}.off_diag": loss.terms["off_diagonal"].item(),
             }
-        for output in set(found) & set(case.names()):
-            case.close(found[output], output, precision)
-            looked_at.add(output)
-    assert looked_at == set(case.names())
+        for output in set(actual) & set(case.names()):
+            case.close(actual[output], output, precision)
+            compared.add(output)
+    assert compared == set(case.names())
 
 
 def test_vse_agrees_with_a_naive_loop() -> None:
     z = [torch.nn.functional.normalize(branch, dim=1) for branch in draw(5, 4)]
-    worst = everything = 0.0
+    hardest = total = 0.0
     for a, b in (z, z[::-1]):
         for i in range(5):
             costs = [
                 max(0.0, 0.3 - float(a[i] @ b[i]) + float(a[i] @ b[j])) for j in range(5) if j != i
             ]
-            worst += max(costs)
-            everything += sum(costs)
-    assert Vse("hardest", 0.3)(z).total.item() == pytest.approx(worst)
-    assert Vse("all", 0.3)(z).total.item() == pytest.approx(everything)
+            hardest += max(costs)
+            total += sum(costs)
+    assert Vse("hardest", 0.3)(z).total.item() == pytest.approx(hardest)
+    assert Vse("all", 0.3)(z).total.item() == pytest.approx(total)
 
 
 @pytest.mark.parametrize("convention", ["official", "authors"])
-def test_barlow_is_the_same_with_and_without_the_large_matrix(convention: str) -> None:
+def test_barlow_is_equal_with_and_without_the_large_matrix(convention: str) -> None:
     wide = draw(6, 20)
-    found = []
+    results = []
     for z in (wide, [torch.cat([branch] * 5) for branch in wide]):  # 30 rows: the D x D matrix
         z = [branch.clone().requires_grad_() for branch in z]
         loss = BarlowTwins(convention)(z)
         loss.total.backward()
         gradient = z[0].grad.reshape(-1, 6, 20).sum(0)
-        found.append((loss.total.item(), gradient))
-    assert found[0][0] == pytest.approx(found[1][0])
-    torch.testing.assert_close(found[0][1], found[1][1])
+        results.append((loss.total.item(), gradient))
+    assert results[0][0] == pytest.approx(results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1])
 
 
 def test_barlow_of_equal_uncorrelated_branches_is_zero() -> None:
@@ -100,14 +100,14 @@ def test_barlow_of_equal_uncorrelated_branches_is_zero() -> None:
     assert BarlowTwins("authors")([z.double(), z.double()]).total.item() < 1e-12
 
 
-def test_a_dimension_that_never_varies_costs_one_and_has_no_gradient() -> None:
+def test_constant_dimension_costs_one_and_has_no_gradient() -> None:
     z = [branch.requires_grad_() for branch in draw(6, 3)]
     flat = [torch.cat([branch, torch.zeros(6, 1)], 1) for branch in z]
     for convention in ("official", "authors"):
-        extra = BarlowTwins(convention)(flat).terms["on_diagonal"]
-        own = BarlowTwins(convention)(z).terms["on_diagonal"]
-        assert (extra - own).item() == pytest.approx(1)
-        (gradient,) = torch.autograd.grad(extra, z[0])
+        with_constant = BarlowTwins(convention)(flat).terms["on_diagonal"]
+        without_constant = BarlowTwins(convention)(z).terms["on_diagonal"]
+        assert (with_constant - without_constant).item() == pytest.approx(1)
+        (gradient,) = torch.autograd.grad(with_constant, z[0])
         assert gradient.isfinite().all()
 
 
@@ -125,7 +125,7 @@ def test_clip_learns_its_temperature_and_keeps_it_in_bounds() -> None:
 
 
 @pytest.mark.parametrize("objective", [Clip(), Vse(), Vse("all"), BarlowTwins()], ids=repr)
-def test_three_branches_are_the_mean_of_their_pairs(objective: Objective) -> None:
+def test_loss_of_three_branches_is_the_mean_of_their_pairs(objective: Objective) -> None:
     z = draw(6, 5, count=3)
     pairs = [objective([z[i], z[j]]).total for i, j in combinations(range(3), 2)]
     torch.testing.assert_close(objective(z).total, torch.stack(pairs).mean())
@@ -141,7 +141,7 @@ def test_three_branches_are_the_mean_of_their_pairs(objective: Objective) -> Non
         ("barlow-twins:off_diagonal=-1", "0 or more"),
     ],
 )
-def test_odd_parameters_are_refused(spec: str, reason: str) -> None:
+def test_invalid_parameters_are_refused(spec: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         build(spec, objectives, Objective)
 
@@ -156,7 +156,7 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
     torch.testing.assert_close(loss.total, objective([branch.float() for branch in z]).total)
 
 
-def test_one_branch_or_one_row_is_refused_where_it_says_nothing() -> None:
+def test_one_branch_or_one_row_is_refused() -> None:
     for objective in (Clip(), Vse(), BarlowTwins()):
         with pytest.raises(ConfigError, match="two or more branches"):
             objective(draw(4, 3, count=1))

@@ -24,19 +24,19 @@ def test_authors_agrees_with_tridents_code(case: Case, precision: str) -> None:
     z = branches(case, PRECISIONS[precision])
     loss = SimCLR("authors", t)(z)
     loss.total.backward()
-    found = {"authors.total": loss.total.item()}
+    actual = {"authors.total": loss.total.item()}
     per_sample = torch.zeros(len(z[0]), dtype=z[0].dtype)
     for i, j in combinations(range(len(z)), 2):
-        there, back = info_nce(unit_rows(z[i].detach()), unit_rows(z[j].detach()), t)
-        per_sample += (there + back) / 2
-        found[f"authors.dir_{i}_{j}_loss"] = there.mean()
-        found[f"authors.dir_{j}_{i}_loss"] = back.mean()
-    found["authors.loss_per_sample"] = per_sample
-    found |= {f"authors.grad_z{i}": branch.grad for i, branch in enumerate(z)}
-    wanted = {name for name in case.names() if name.startswith("authors.")}
-    assert wanted <= set(found)
-    for name in wanted:
-        case.close(found[name], name, precision)
+        forward, backward = info_nce(unit_rows(z[i].detach()), unit_rows(z[j].detach()), t)
+        per_sample += (forward + backward) / 2
+        actual[f"authors.dir_{i}_{j}_loss"] = forward.mean()
+        actual[f"authors.dir_{j}_{i}_loss"] = backward.mean()
+    actual["authors.loss_per_sample"] = per_sample
+    actual |= {f"authors.grad_z{i}": branch.grad for i, branch in enumerate(z)}
+    expected_names = {name for name in case.names() if name.startswith("authors.")}
+    assert expected_names <= set(actual)
+    for name in expected_names:
+        case.close(actual[name], name, precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -45,12 +45,12 @@ def test_nt_xent_agrees_with_lightly_and_solo_learn(case: Case, precision: str) 
     z = branches(case, PRECISIONS[precision])
     loss = SimCLR("nt-xent", case.params["temperature"])(z)
     loss.total.backward()
-    found = {"lightly.total": loss.total.item(), "solo.total": loss.total.item()}
-    found |= {f"lightly.grad_z{i}": branch.grad for i, branch in enumerate(z)}
-    wanted = {name for name in case.names() if not name.startswith("authors.")}
-    assert {"lightly.total", "solo.total"} <= wanted <= set(found)
-    for name in wanted:
-        case.close(found[name], name, precision)
+    actual = {"lightly.total": loss.total.item(), "solo.total": loss.total.item()}
+    actual |= {f"lightly.grad_z{i}": branch.grad for i, branch in enumerate(z)}
+    expected_names = {name for name in case.names() if not name.startswith("authors.")}
+    assert {"lightly.total", "solo.total"} <= expected_names <= set(actual)
+    for name in expected_names:
+        case.close(actual[name], name, precision)
 
 
 def test_nt_xent_agrees_with_a_naive_loop() -> None:
@@ -58,23 +58,25 @@ def test_nt_xent_agrees_with_a_naive_loop() -> None:
     rows = [row / row.norm() for row in torch.cat([first, second])]
     expected = 0.0
     for a, anchor in enumerate(rows):
-        others = [math.exp(float(anchor @ rows[b]) / 0.2) for b in range(10) if b != a]
-        expected -= math.log(math.exp(float(anchor @ rows[(a + 5) % 10]) / 0.2) / sum(others)) / 10
+        similarities = [math.exp(float(anchor @ rows[b]) / 0.2) for b in range(10) if b != a]
+        expected -= (
+            math.log(math.exp(float(anchor @ rows[(a + 5) % 10]) / 0.2) / sum(similarities)) / 10
+        )
     assert SimCLR(temperature=0.2)([first, second]).total.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("convention", "share"), [("nt-xent", 1 / 3), ("authors", 1.0)])
-def test_three_branches_are_put_together_from_their_pairs(convention: str, share: float) -> None:
+def test_loss_of_three_branches_combines_their_pairs(convention: str, share: float) -> None:
     z = draw(6, 5, count=3)
-    whole = SimCLR(convention)(z)
+    combined = SimCLR(convention)(z)
     pairs = {
         f"contrastive_{i}_{j}": SimCLR(convention)([z[i], z[j]]).total
         for i, j in ((0, 1), (0, 2), (1, 2))
     }
-    assert whole.terms.keys() == pairs.keys()
-    for name, term in whole.terms.items():
+    assert combined.terms.keys() == pairs.keys()
+    for name, term in combined.terms.items():
         torch.testing.assert_close(term, pairs[name])
-    torch.testing.assert_close(whole.total, share * sum(pairs.values()))
+    torch.testing.assert_close(combined.total, share * sum(pairs.values()))
 
 
 @pytest.mark.parametrize("convention", ["nt-xent", "authors"])
@@ -84,7 +86,7 @@ def test_gradient_agrees_with_finite_differences(convention: str) -> None:
 
 
 @pytest.mark.parametrize("convention", ["nt-xent", "authors"])
-def test_a_row_of_zeros_does_not_blow_up(convention: str) -> None:
+def test_row_of_zeros_has_a_bounded_gradient(convention: str) -> None:
     z = [branch.float() for branch in draw(6, 5)]
     z[0][3] = 0
     for branch in z:
@@ -99,10 +101,10 @@ def test_half_precision_is_computed_in_float32_under_autocast(convention: str) -
     z = [branch.bfloat16() for branch in draw(8, 6)]
     expected = SimCLR(convention)([branch.float() for branch in z]).total
     with torch.autocast("cpu", torch.bfloat16):
-        found = SimCLR(convention)(z).total
+        actual = SimCLR(convention)(z).total
         double = SimCLR(convention)([branch.double() for branch in z]).total
-    assert found.dtype == torch.float32
-    assert found == expected
+    assert actual.dtype == torch.float32
+    assert actual == expected
     assert double.dtype == torch.float64
 
 

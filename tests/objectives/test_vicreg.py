@@ -27,7 +27,7 @@ def test_authors_agrees_with_the_papers_code(case: Case, precision: str) -> None
     loss.total.backward()
     per_sample = 2 * sum(squared_distances(a, b) for a, b in combinations(z, 2)).detach()
     terms = {name: term.item() for name, term in loss.terms.items()}
-    found = {
+    actual = {
         "authors.total": loss.total.item(),
         "authors.inv": terms["invariance"],
         "authors.var": terms["variance"],
@@ -37,8 +37,8 @@ def test_authors_agrees_with_the_papers_code(case: Case, precision: str) -> None
         + p["mu"] * terms["variance"]
         + p["nu"] * terms["covariance"],
     } | {f"authors.grad_z{i}": branch.grad for i, branch in enumerate(z)}
-    assert set(found) == {name for name in case.names() if name.startswith("authors.")}
-    for name, value in found.items():
+    assert set(actual) == {name for name in case.names() if name.startswith("authors.")}
+    for name, value in actual.items():
         case.close(value, name, precision)
 
 
@@ -49,15 +49,15 @@ def test_official_agrees_with_the_published_code(case: Case, precision: str) -> 
     z = branches(case, PRECISIONS[precision])
     loss = VICReg("official", p["lambd"], p["mu"], p["nu"])(z)
     loss.total.backward()
-    found = {
+    actual = {
         "facebook.total": loss.total.item(),
         "lightly.total": loss.total.item(),
         "facebook.inv": loss.terms["invariance"].item(),
         "facebook.var": loss.terms["variance"].item(),
         "facebook.cov": loss.terms["covariance"].item(),
     } | {f"facebook.grad_z{i}": branch.grad for i, branch in enumerate(z)}
-    assert set(found) == {name for name in case.names() if not name.startswith("authors.")}
-    for name, value in found.items():
+    assert set(actual) == {name for name in case.names() if not name.startswith("authors.")}
+    for name, value in actual.items():
         case.close(value, name, precision)
 
 
@@ -72,20 +72,20 @@ def test_both_forms_of_the_covariance_agree_with_numpy(
     expected = sum(c[i, j] ** 2 for i in range(len(c)) for j in range(len(c)) if i != j) / len(c)
     centred = z - z.mean(dim=0)
     variance = centred.square().sum(dim=0) / degrees
-    found = redundancy(centred, variance, degrees).item()
-    assert found == pytest.approx(expected, rel=1e-12)
+    actual = redundancy(centred, variance, degrees).item()
+    assert actual == pytest.approx(expected, rel=1e-12)
     short = np.maximum(0, 2 - np.sqrt(z.numpy().var(axis=0, ddof=shape[0] - degrees) + 0.1))
     assert hinge(variance, 2, 0.1).item() == pytest.approx(short.mean())
 
 
-def test_official_of_three_branches_is_the_mean_over_its_pairs() -> None:
+def test_official_of_three_branches_is_the_mean_of_its_pairs() -> None:
     z = draw(6, 9, count=3)
     objective = VICReg()
-    whole = objective(z)
-    parts = [objective(list(pair)) for pair in combinations(z, 2)]
-    torch.testing.assert_close(whole.total, sum(p.total for p in parts) / 3)
-    for name, term in whole.terms.items():
-        torch.testing.assert_close(term, sum(p.terms[name] for p in parts) / 3)
+    combined = objective(z)
+    pairs = [objective(list(pair)) for pair in combinations(z, 2)]
+    torch.testing.assert_close(combined.total, sum(p.total for p in pairs) / 3)
+    for name, term in combined.terms.items():
+        torch.testing.assert_close(term, sum(p.terms[name] for p in pairs) / 3)
 
 
 def test_weights_multiply_their_terms() -> None:
@@ -115,14 +115,14 @@ def test_half_precision_is_computed_in_float32_under_autocast(shape: tuple[int, 
     z = [branch.bfloat16() for branch in draw(*shape)]
     expected = VICReg()([branch.float() for branch in z]).total
     with torch.autocast("cpu", torch.bfloat16):
-        found = VICReg()(z).total
+        actual = VICReg()(z).total
         double = VICReg()([branch.double() for branch in z]).total
-    assert found.dtype == torch.float32
-    assert found == expected
+    assert actual.dtype == torch.float32
+    assert actual == expected
     assert double.dtype == torch.float64
 
 
-def test_float32_loses_nothing_at_the_papers_size() -> None:
+def test_float32_is_precise_at_the_papers_size() -> None:
     # 128 x 8192 as in the paper, with a mean far from zero and standard deviations from 0.5 to 2.
     z = [b * torch.linspace(0.5, 2, 8192) + 100 for b in draw(128, 8192)]
     single = [branch.float().requires_grad_() for branch in z]

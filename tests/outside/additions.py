@@ -1,4 +1,4 @@
-"""What somebody else may add: one member of each open set, from outside the package."""
+"""Additions by users: members of the open sets from outside the package."""
 
 import numpy as np
 import numpy.typing as npt
@@ -61,35 +61,35 @@ class Grey(Modality):
 
 
 class Bytes(Grey):
-    """Its images are not in [0, 1]."""
+    """An invalid modality: its images are not in [0, 1]."""
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         return 255 * super().render(patches, size)
 
 
 class Halved(Grey):
-    """Its images are half as large as asked."""
+    """An invalid modality: its images have half the requested size."""
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         return super().render(patches, size // 2)
 
 
 class Bare(Objective):
-    """Gives a number, where a `Loss` is asked for."""
+    """An invalid objective: it returns a tensor instead of a `Loss`."""
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         return embeddings[0].mean()  # type: ignore[return-value]
 
 
 class Rows(Objective):
-    """Gives a loss for each row."""
+    """An invalid objective: it returns one loss per row."""
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         return Loss(embeddings[0].mean(1), {})
 
 
 class Mirror(Views):
-    """A flip of each patch by chance."""
+    """Random horizontal flips."""
 
     def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
         flips = torch.rand(len(patches), generator=generator) < 0.5
@@ -97,7 +97,7 @@ class Mirror(Views):
 
 
 class Bright(Task):
-    """Whether a patch is brighter than most."""
+    """Whether a patch is brighter than the median."""
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         means = store.array("he").mean((1, 2, 3))

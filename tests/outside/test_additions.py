@@ -24,7 +24,7 @@ from tests.outside.additions import Bright, Distance, Grey, Mirror, Pooled
 HERE = "tests.outside.additions"
 
 
-def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
+def test_training_step_uses_all_additions(tissue: Store) -> None:
     store = tissue.select(task=build_task(f"{HERE}:Bright"))
     assert store.classes == ("dark", "bright")
     pair = Pair({"primary": f"{HERE}:Grey", "privileged": "full"}, f"{HERE}:Mirror", 16)
@@ -53,7 +53,7 @@ def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
 
 
 @pytest.mark.parametrize("views", ["table-s1", "authors"])
-def test_colours_of_one_channel_are_refused_before_training(tissue: Store, views: str) -> None:
+def test_colour_views_of_one_channel_are_refused(tissue: Store, views: str) -> None:
     modalities = {"primary": f"{HERE}:Grey", "privileged": "full"}
     with pytest.raises(ConfigError, match=f"--views {views} .* has 1 channels"):
         Pair(modalities, views, 16).check(tissue)
@@ -61,7 +61,7 @@ def test_colours_of_one_channel_are_refused_before_training(tissue: Store, views
 
 @pytest.mark.parametrize("views", ["table-s1:saturation=0,hue=0", "authors:jitter=0", "plain"])
 @pytest.mark.parametrize("channels", [1, 2, 7])
-def test_other_steps_hold_for_any_number_of_channels(views: str, channels: int) -> None:
+def test_other_views_accept_any_number_of_channels(views: str, channels: int) -> None:
     from morefromless.pairs import build_views
 
     patches = torch.rand(5, channels, 16, 16)
@@ -72,64 +72,66 @@ def test_other_steps_hold_for_any_number_of_channels(views: str, channels: int) 
 
 
 @pytest.mark.parametrize("name", ["Bytes", "Halved"])
-def test_what_a_modality_renders_is_tried_before_training(tissue: Store, name: str) -> None:
+def test_modality_output_is_checked_before_training(tissue: Store, name: str) -> None:
     pair = Pair({"primary": f"{HERE}:{name}", "privileged": "full"}, "plain", 16)
     with pytest.raises(ConfigError, match=rf"{name} renders .* must give \(1, 16, 16\) in \[0, 1"):
         pair.check(tissue)
 
 
 @pytest.mark.parametrize("name", ["Bare", "Rows"])
-def test_what_an_objective_gives_is_checked(name: str) -> None:
+def test_objective_output_is_checked(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}.compute must return a Loss whose total"):
         build(f"{HERE}:{name}", objectives, Objective)([torch.rand(2, 3)] * 2)
 
 
-def test_a_class_whose_base_is_in_its_own_package_keeps_its_name() -> None:
-    # It was `vicreg` for short, so that the package's VICReg was trained in its place.
+def test_class_with_a_base_in_its_package_keeps_its_name() -> None:
+    # It was once shortened to `vicreg`, so the package's VICReg was trained instead.
     spec = "tests.outside.lab.vicreg:Mine"
     assert normalise(spec, objectives, Objective) == spec
     assert build(spec, objectives, Objective).spec == spec
 
 
-def test_parameters_without_types_have_those_of_their_defaults() -> None:
+def test_untyped_parameters_have_the_types_of_their_defaults() -> None:
     spec = "tests.outside.lab.vicreg:Mine"
-    mine = build(f"{spec}:weight=2,rows=0.5,fast=false,name=3,other=1/2", objectives, Objective)
-    assert mine.values == (2.0, 0.5, False, "3", (1, 2))
+    objective = build(
+        f"{spec}:weight=2,rows=0.5,fast=false,name=3,other=1/2", objectives, Objective
+    )
+    assert objective.values == (2.0, 0.5, False, "3", (1, 2))
     with pytest.raises(ConfigError, match="'x' is not a valid value for 'weight'"):
         build(f"{spec}:weight=x", objectives, Objective)
     assert build("tests.outside.lab.vicreg:Listed:1/0.5", objectives, Objective).weights == [1, 0.5]
 
 
-def test_a_class_lacks_what_its_contract_asks_for() -> None:
+def test_class_without_a_required_attribute_is_refused() -> None:
     with pytest.raises(ConfigError, match="NoWidth' has no `width`, which its class must set"):
         check_encoder("tests.outside.lab.vicreg:NoWidth", (3, 8, 8))
 
 
-@pytest.mark.parametrize("typed", ["losses:Cosine", "losses.Cosine", "my.losses:Cosine,spread=1"])
-def test_a_class_that_is_typed_otherwise_is_told_how(typed: str) -> None:
+@pytest.mark.parametrize("spec", ["losses:Cosine", "losses.Cosine", "my.losses:Cosine,spread=1"])
+def test_error_of_a_mistyped_class_shows_the_syntax(spec: str) -> None:
     with pytest.raises(ConfigError, match=r"your own class as package\.module:Class"):
-        build(typed, objectives, Objective)
+        build(spec, objectives, Objective)
 
 
 class Shaken(Mirror):
-    """What a preset may do wrong."""
+    """A preset with one of several faults."""
 
-    def __init__(self, how: str) -> None:
-        self.how = how
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
 
     def augment(self, patches: Tensor, generator: Any, geometry: Any = None) -> Tensor:  # noqa: ARG002
-        if self.how == "in place":
+        if self.fault == "in place":
             return patches.mul_(0.5)
-        wrong = {
+        outputs = {
             "bytes": 255 * patches,
             "half": patches[..., ::2],
             "chance": torch.rand_like(patches),
         }
-        return wrong[self.how]
+        return outputs[self.fault]
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("fault", "message"),
     [
         ("bytes", r"not in \[0, 1\]"),
         ("half", "have the shape"),
@@ -137,28 +139,28 @@ class Shaken(Mirror):
         ("chance", "do not depend on the generator"),
     ],
 )
-def test_what_a_preset_draws_is_tried_before_training(tissue: Store, how: str, said: str) -> None:
-    pair = Pair({"primary": "full"}, f"{__name__}:Shaken:{how}", 16)
-    with pytest.raises(ConfigError, match=said):
+def test_preset_output_is_checked_before_training(tissue: Store, fault: str, message: str) -> None:
+    pair = Pair({"primary": "full"}, f"{__name__}:Shaken:{fault}", 16)
+    with pytest.raises(ConfigError, match=message):
         pair.check(tissue)
 
 
 class ByChance(Grey):
-    """It draws, as views should."""
+    """An invalid modality: its output is random, as only views may be."""
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         return torch.rand(len(patches), 1, size, size)
 
 
 class Ratios(Vector):
-    """It divides by values that may be zero."""
+    """An invalid modality: it divides by zero."""
 
     def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
         return patches / 0
 
 
 class Logarithms(Vector):
-    """It takes counts, which are never negative."""
+    """A valid modality of counts, which are never negative."""
 
     rendered = 0
 
@@ -167,7 +169,7 @@ class Logarithms(Vector):
         return patches.log1p()
 
 
-def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
+def test_random_modalities_and_vectors_are_checked(tissue: Store) -> None:
     with pytest.raises(ConfigError, match="renders the same patch in two ways"):
         Pair({"primary": f"{__name__}:ByChance"}, "plain", 16).check(tissue)
     values = np.zeros((len(tissue.table), 4), np.float32)
@@ -176,13 +178,15 @@ def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
     Pair({"primary": "vector:4"}, "plain", 16).check(store)
     Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
     Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
-    assert Logarithms.rendered == 2  # a study has many runs: it is tried once, twice over
+    assert (
+        Logarithms.rendered == 2
+    )  # two renderings of one check; later checks of a study's runs are skipped
     with pytest.raises(ConfigError, match=r"must give \(4,\) of finite numbers"):
         Pair({"primary": f"{__name__}:Ratios:4"}, "plain", 16).check(store)
 
 
 class Queue(Distance):
-    """It remembers embeddings of one width, as objectives with a queue do."""
+    """An objective with a queue of embeddings of one width."""
 
     def __init__(self, width: int, detached: bool = False) -> None:
         super().__init__()
@@ -197,14 +201,14 @@ class Queue(Distance):
         return Loss(loss, {})
 
 
-def test_an_objective_is_tried_at_the_width_that_it_is_given() -> None:
-    check_objective(Queue(96), 2, 96, 2)  # it was tried at 64
+def test_objective_is_checked_at_its_own_width() -> None:
+    check_objective(Queue(96), 2, 96, 2)  # it was once checked at width 64
     with pytest.raises(ConfigError, match="Queue does not depend on the embeddings"):
         check_objective(Queue(96, detached=True), 2, 96, 2)
 
 
 @pytest.mark.parametrize("given", [None, np.zeros(3), (("a", "a"), [0, 1])])
-def test_a_task_gives_classes_and_labels(tissue: Store, given: Any) -> None:
+def test_task_must_return_classes_and_labels(tissue: Store, given: Any) -> None:
     class Wrong(Bright):
         def labels(self, store: Store) -> Any:  # noqa: ARG002
             return given
@@ -216,12 +220,12 @@ def test_a_task_gives_classes_and_labels(tissue: Store, given: Any) -> None:
 
 
 class Several(Pooled):
-    """It gives more than a representation."""
+    """An invalid encoder: it returns more than a representation."""
 
     def forward(self, images: Tensor) -> Any:
         return super().forward(images), images
 
 
-def test_an_encoder_gives_one_tensor() -> None:
+def test_encoder_must_return_one_tensor() -> None:
     with pytest.raises(ConfigError, match="returns a tuple; its forward must return one tensor"):
         check_encoder(f"{__name__}:Several", (3, 8, 8))

@@ -16,7 +16,7 @@ from tests.outside.data import Stripes
 HERE = "tests.outside.data"
 
 
-def test_a_source_and_a_nuclei_format_make_a_store(tmp_path: Path) -> None:
+def test_source_and_nuclei_format_create_a_store(tmp_path: Path) -> None:
     files = tmp_path / "nuclei"
     files.mkdir()
     for item in Stripes().items():
@@ -34,9 +34,7 @@ def test_a_source_and_a_nuclei_format_make_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [np.zeros(3), [0.0], np.zeros((8, 8)), np.zeros((8, 8, 3))])
-def test_what_a_source_reads_is_stated_where_it_cannot_be_stored(
-    tmp_path: Path, given: Any
-) -> None:
+def test_invalid_arrays_of_a_source_are_refused(tmp_path: Path, given: Any) -> None:
     class Wrong(Stripes):
         def read(self, item: Item) -> dict[str, Any]:
             return super().read(item) | {"extra": given}
@@ -45,7 +43,7 @@ def test_what_a_source_reads_is_stated_where_it_cannot_be_stored(
         ingest(Wrong(), tmp_path / "store", progress=False)
 
 
-def test_a_source_may_list_by_a_generator_and_splits_have_three_names(tmp_path: Path) -> None:
+def test_source_may_yield_items_and_splits_are_checked(tmp_path: Path) -> None:
     class Yielding(Stripes):
         def items(self) -> Any:
             yield from super().items()

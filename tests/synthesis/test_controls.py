@@ -14,29 +14,29 @@ from sklearn.preprocessing import StandardScaler
 from morefromless.sources.synthetic import Synthetic
 
 Images = NDArray[np.uint8]
-Drawn = tuple[Images, Images, NDArray[np.str_], NDArray[np.bool_]]
+ControlData = tuple[Images, Images, NDArray[np.str_], NDArray[np.bool_]]
 
 
-def pairs(control: Literal["positive", "negative"]) -> Drawn:
+def pairs(control: Literal["positive", "negative"]) -> ControlData:
     """Primary and privileged images, labels, and a mask of training patches."""
     source = Synthetic(patches=600, patients=24, size=32, control=control)
     items = source.items()
-    read = [source.read(item) for item in items]
+    patches = [source.read(item) for item in items]
     return (
-        np.stack([arrays["primary"] for arrays in read]),
-        np.stack([arrays["privileged"] for arrays in read]),
+        np.stack([arrays["primary"] for arrays in patches]),
+        np.stack([arrays["privileged"] for arrays in patches]),
         np.array([item.label for item in items]),
         np.array([item.split == "train" for item in items]),
     )
 
 
 @pytest.fixture(scope="module")
-def positive() -> Drawn:
+def positive() -> ControlData:
     return pairs("positive")
 
 
 @pytest.fixture(scope="module")
-def negative() -> Drawn:
+def negative() -> ControlData:
     return pairs("negative")
 
 
@@ -56,25 +56,27 @@ def structure(images: Images) -> NDArray[np.float64]:
     return np.log(np.concatenate([energy[:, ring].mean(axis=1) for ring in rings], axis=1) + 1e-9)
 
 
-def accuracy(of: Callable[[Images], NDArray[np.float64]], images: Images, drawn: Drawn) -> float:
-    _, _, labels, train = drawn
+def accuracy(
+    extract: Callable[[Images], NDArray[np.float64]], images: Images, data: ControlData
+) -> float:
+    _, _, labels, train = data
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    features = of(images)
+    features = extract(images)
     return float(probe.fit(features[train], labels[train]).score(features[~train], labels[~train]))
 
 
-def test_the_primary_image_holds_the_signal_but_not_on_its_surface(positive: Drawn) -> None:
+def test_primary_image_has_the_signal_only_in_its_structure(positive: ControlData) -> None:
     assert accuracy(colour, positive[0], positive) < 0.38  # chance is 0.25
     assert accuracy(structure, positive[0], positive) > 0.85
 
 
-def test_the_privileged_image_holds_the_signal_openly(positive: Drawn) -> None:
+def test_privileged_image_has_the_signal_in_its_colour(positive: ControlData) -> None:
     assert accuracy(colour, positive[1], positive) > 0.8
     assert accuracy(structure, positive[1], positive) > 0.9
 
 
-def test_the_nuisance_is_strong_in_the_primary_image_and_absent_from_the_privileged(
-    positive: Drawn,
+def test_nuisance_is_only_in_the_primary_image(
+    positive: ControlData,
 ) -> None:
     def coarse(images: Images) -> float:
         blocks = images.reshape(-1, 4, 8, 4, 8, 3).mean(axis=(2, 4))
@@ -83,11 +85,13 @@ def test_the_nuisance_is_strong_in_the_primary_image_and_absent_from_the_privile
     assert coarse(positive[0]) > 2 * coarse(positive[1])
 
 
-def test_both_controls_have_the_same_primary_images(positive: Drawn, negative: Drawn) -> None:
+def test_controls_have_the_same_primary_images(
+    positive: ControlData, negative: ControlData
+) -> None:
     np.testing.assert_array_equal(positive[0], negative[0])
 
 
-def test_the_negative_privileged_image_differs_in_noise_alone(negative: Drawn) -> None:
+def test_negative_privileged_image_differs_only_in_noise(negative: ControlData) -> None:
     difference = negative[0].astype(int) - negative[1]
     assert np.abs(difference).max() <= 6
     assert 0.1 < difference.std() < 2

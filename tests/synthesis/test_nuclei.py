@@ -9,7 +9,7 @@ from morefromless.synthesis.rng import Floats, Rng, unit
 from morefromless.synthesis.texture import FIELD_UM
 
 
-def some(count: int, seed: int = 0) -> Blobs:
+def random_blobs(count: int, seed: int = 0) -> Blobs:
     rng = np.random.default_rng(seed)
     direction = unit(rng.normal(size=count), rng.normal(size=count))
     return Blobs(
@@ -26,19 +26,19 @@ def some(count: int, seed: int = 0) -> Blobs:
 
 def nuclei(x: Floats, y: Floats, radius: float) -> Nuclei:
     count = len(x)
-    one, none = np.ones(count), np.zeros(count)
+    ones, zeros = np.ones(count), np.zeros(count)
     return Nuclei(
-        *(x, y, one * radius, one * radius, one, none, none, none),
+        *(x, y, ones * radius, ones * radius, ones, zeros, zeros, zeros),
         kind=np.arange(1, count + 1, dtype=np.uint8),
-        density=one,
-        pale=none,
-        clump=none,
+        density=ones,
+        pale=zeros,
+        clump=zeros,
     )
 
 
 @pytest.mark.parametrize("size", [16, 33, 64])
 def test_nearest_agrees_with_a_loop_over_pixels_and_angles(size: int) -> None:
-    blobs = some(25, seed=size)
+    blobs = random_blobs(25, seed=size)
     owner, radius = nearest(blobs, size)
     um = FIELD_UM / size
     for row in range(size):
@@ -62,28 +62,28 @@ def test_nearest_agrees_with_a_loop_over_pixels_and_angles(size: int) -> None:
                 assert radius[row, column] > 0.9999
 
 
-def test_a_round_nucleus_has_its_area_and_its_place() -> None:
-    stamped = draw_nuclei(Rng(0), nuclei(np.array([40.0]), np.array([70.0]), 12.0), 224)
-    row, column = np.nonzero(stamped.instances)
+def test_round_nucleus_has_the_expected_area_and_centre() -> None:
+    drawn = draw_nuclei(Rng(0), nuclei(np.array([40.0]), np.array([70.0]), 12.0), 224)
+    row, column = np.nonzero(drawn.instances)
     assert abs(len(row) * 0.25 - np.pi * 144) < 5
     assert abs(column.mean() * 0.5 + 0.25 - 40) < 0.1
     assert abs(row.mean() * 0.5 + 0.25 - 70) < 0.1
-    assert abs(stamped.cover.sum() * 0.25 - np.pi * 144) < 5
-    assert stamped.instances.dtype == np.uint16
+    assert abs(drawn.cover.sum() * 0.25 - np.pi * 144) < 5
+    assert drawn.instances.dtype == np.uint16
 
 
-def test_touching_nuclei_are_cut_half_way_and_hidden_ones_are_left_out() -> None:
+def test_touching_nuclei_are_split_and_hidden_ones_excluded() -> None:
     x = np.array([40.0, 300.0, 52.0])  # the second is outside the patch
-    stamped = draw_nuclei(Rng(0), nuclei(x, np.full(3, 56.0), 10.0), 224)
-    assert np.unique(stamped.instances).tolist() == [0, 1, 2]
-    assert stamped.types.tolist() == [1, 3]
-    middle = stamped.instances[112]
+    drawn = draw_nuclei(Rng(0), nuclei(x, np.full(3, 56.0), 10.0), 224)
+    assert np.unique(drawn.instances).tolist() == [0, 1, 2]
+    assert drawn.types.tolist() == [1, 3]
+    middle = drawn.instances[112]
     assert set(middle[84:91]) == {1}  # 42-45 µm
     assert set(middle[94:100]) == {2}  # 47-50 µm
 
 
 def test_without_nuclei_there_are_no_instances() -> None:
-    stamped = draw_nuclei(Rng(0), nuclei(np.zeros(0), np.zeros(0), 1.0), 32)
-    assert not stamped.instances.any()
-    assert not stamped.haematoxylin.any()
-    assert stamped.types.shape == (0,)
+    drawn = draw_nuclei(Rng(0), nuclei(np.zeros(0), np.zeros(0), 1.0), 32)
+    assert not drawn.instances.any()
+    assert not drawn.haematoxylin.any()
+    assert drawn.types.shape == (0,)

@@ -5,7 +5,7 @@ import numpy as np
 from morefromless.synthesis.rng import COSINE, SINE, Rng, circle, unit
 
 
-def test_the_stream_is_the_raw_stream_of_pcg64() -> None:
+def test_stream_equals_the_raw_stream_of_pcg64() -> None:
     raw = np.random.Generator(np.random.PCG64(np.random.SeedSequence((3, 1, 4)))).random(5)
     np.testing.assert_array_equal(Rng(3, 1, 4).uniforms(0.0, 1.0, 5), raw)
     assert [Rng(3, 1, 4).uniform(0.0, 1.0)] == raw[:1].tolist()

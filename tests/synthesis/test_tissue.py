@@ -15,15 +15,15 @@ from tests.synthesis.digest import digest
 DIGEST = "5bdac41df20613f05eef0f9ac027e5ce61c42a6d9442f149e9e0d3d9fb49d02c"
 
 
-def drawn(name: str, number: int = 0, size: int = 64) -> Tissue:
+def draw_tissue(name: str, number: int = 0, size: int = 64) -> Tissue:
     return draw(name, Patient.sample(Rng(0, 0, number)), Rng(0, 1, number), size)
 
 
-def test_the_bytes_are_those_of_the_day_the_source_was_made() -> None:
+def test_drawn_bytes_never_change() -> None:
     assert digest() == DIGEST
 
 
-def test_the_bytes_do_not_depend_on_the_vector_unit() -> None:
+def test_drawn_bytes_do_not_depend_on_the_instruction_set() -> None:
     """The same digest if NumPy uses none of its optional instruction sets."""
     internals = pytest.importorskip("numpy._core._multiarray_umath")
     optional = [name for name in internals.__cpu_dispatch__ if internals.__cpu_features__[name]]
@@ -42,8 +42,8 @@ def test_the_bytes_do_not_depend_on_the_vector_unit() -> None:
 
 @pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.parametrize("size", [16, 64, 97])
-def test_a_patch_and_its_instances_fit_together(name: str, size: int) -> None:
-    tissue = drawn(name, size=size)
+def test_instances_match_their_patch(name: str, size: int) -> None:
+    tissue = draw_tissue(name, size=size)
     assert tissue.image.shape == (size, size, 3)
     assert tissue.image.dtype == np.uint8
     assert tissue.instances.shape == (size, size)
@@ -55,7 +55,7 @@ def test_a_patch_and_its_instances_fit_together(name: str, size: int) -> None:
 @pytest.mark.parametrize("name", sorted(set(DRAWINGS) - {"ADI", "BACK"}))
 def test_nuclei_are_where_the_image_is_dark(name: str) -> None:
     for number in range(3):
-        tissue = drawn(name, number, size=224)
+        tissue = draw_tissue(name, number, size=224)
         red = tissue.image[..., 0].astype(float)
         assert red[tissue.instances > 0].mean() < red[tissue.instances == 0].mean() - 25
 
@@ -71,19 +71,19 @@ def test_nuclei_are_where_the_image_is_dark(name: str) -> None:
         ("NORM", "Non-Neoplastic Epithelial", 0.5),
     ],
 )
-def test_each_tissue_holds_its_own_cells(name: str, kind: str, share: float) -> None:
-    types = np.concatenate([drawn(name, number).types for number in range(6)])
+def test_each_tissue_has_its_own_cell_types(name: str, kind: str, share: float) -> None:
+    types = np.concatenate([draw_tissue(name, number).types for number in range(6)])
     assert (types == PANNUKE.code(kind)).mean() >= share
 
 
 def test_nuclei_have_the_sizes_of_their_kinds() -> None:
     def areas(name: str, kind: str) -> np.ndarray:  # type: ignore[type-arg]
-        found = []
+        nucleus_areas = []
         for number in range(3):
-            tissue = drawn(name, number, size=224)
+            tissue = draw_tissue(name, number, size=224)
             pixels = np.bincount(tissue.instances.ravel())[1:]
-            found.append(pixels[tissue.types == PANNUKE.code(kind)] * 0.25)
-        return np.concatenate(found)
+            nucleus_areas.append(pixels[tissue.types == PANNUKE.code(kind)] * 0.25)
+        return np.concatenate(nucleus_areas)
 
     lymphocytes = areas("LYM", "Inflammatory")
     neoplastic = areas("TUM", "Neoplastic")
@@ -94,23 +94,23 @@ def test_nuclei_have_the_sizes_of_their_kinds() -> None:
     assert np.median(dead) < 0.5 * np.median(lymphocytes)
 
 
-def test_a_nucleus_is_in_one_piece() -> None:
-    pieces = whole = 0
+def test_nuclei_are_in_one_piece() -> None:
+    pieces = count = 0
     for name in ("LYM", "MUS", "NORM", "TUM"):
-        tissue = drawn(name, size=224)
+        tissue = draw_tissue(name, size=224)
         for place, number in zip(
             ndimage.find_objects(tissue.instances.astype(np.int32)),
             range(1, len(tissue.types) + 1),
             strict=True,
         ):
             pieces += ndimage.label(tissue.instances[place] == number, np.ones((3, 3)))[1]
-            whole += 1
-    assert pieces <= 1.02 * whole  # a neighbour may divide a long nucleus
+            count += 1
+    assert pieces <= 1.02 * count  # a neighbour may divide a long nucleus
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_another_size_is_the_same_tissue(name: str) -> None:
-    fine, coarse = drawn(name, size=192), drawn(name, size=48)
+def test_other_sizes_show_the_same_tissue(name: str) -> None:
+    fine, coarse = draw_tissue(name, size=192), draw_tissue(name, size=48)
     reduced = fine.image.reshape(48, 4, 48, 4, 3).mean(axis=(1, 3))
     assert np.abs(reduced - coarse.image).mean() < 14
     if name != "BACK":
@@ -119,13 +119,13 @@ def test_another_size_is_the_same_tissue(name: str) -> None:
 
 
 def test_patients_look_different_and_so_do_patches() -> None:
-    means = [drawn("MUS", number).image.mean(axis=(0, 1)) for number in range(12)]
+    means = [draw_tissue("MUS", number).image.mean(axis=(0, 1)) for number in range(12)]
     assert np.std(means, axis=0).min() > 4
-    assert not np.array_equal(drawn("MUS", 0).image, drawn("MUS", 1).image)
+    assert not np.array_equal(draw_tissue("MUS", 0).image, draw_tissue("MUS", 1).image)
 
 
 def test_background_is_nearly_white_and_lymphocytes_are_darkest() -> None:
-    light = {name: np.mean([drawn(name, n).image for n in range(8)]) for name in DRAWINGS}
+    light = {name: np.mean([draw_tissue(name, n).image for n in range(8)]) for name in DRAWINGS}
     assert light["BACK"] > 235
     assert min(light, key=lambda name: light[name]) in ("LYM", "TUM")
     assert sorted(light, key=lambda name: -light[name])[:2] == ["BACK", "ADI"]

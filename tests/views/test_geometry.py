@@ -23,7 +23,7 @@ def values(*numbers: float) -> torch.Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def by_hand(image, flip_x, flip_y, scale, centre, angle):
+def naive_warp(image, flip_x, flip_y, scale, centre, angle):
     """Loop over output pixels: source position, reflection, bilinear interpolation."""
     side = image.shape[-1]
     result = np.zeros_like(image)
@@ -32,13 +32,13 @@ def by_hand(image, flip_x, flip_y, scale, centre, angle):
             x, y = (2 * column + 1) / side - 1, (2 * row + 1) / side - 1
             from_x = centre[0] + scale * (x * math.cos(angle) - y * math.sin(angle))
             from_y = centre[1] + scale * (x * math.sin(angle) + y * math.cos(angle))
-            places = []
-            for place in (-from_x if flip_x else from_x, -from_y if flip_y else from_y):
-                pixels = (place + 1) / 2 * side  # 0 and `side` are the outer edges
+            positions = []
+            for position in (-from_x if flip_x else from_x, -from_y if flip_y else from_y):
+                pixels = (position + 1) / 2 * side  # 0 and `side` are the outer edges
                 pixels = abs(pixels) % (2 * side)
                 pixels = min(pixels, 2 * side - pixels)
-                places.append(min(max(pixels - 0.5, 0), side - 1))
-            (px, py), (x0, y0) = places, map(math.floor, places)
+                positions.append(min(max(pixels - 0.5, 0), side - 1))
+            (px, py), (x0, y0) = positions, map(math.floor, positions)
             x1, y1 = min(x0 + 1, side - 1), min(y0 + 1, side - 1)
             wx, wy = px - x0, py - y0
             above = (1 - wx) * image[:, y0, x0] + wx * image[:, y0, x1]
@@ -47,24 +47,24 @@ def by_hand(image, flip_x, flip_y, scale, centre, angle):
     return result
 
 
-def test_one_reading_agrees_with_hand_loops(images: torch.Tensor) -> None:
+def test_warp_agrees_with_a_naive_loop(images: torch.Tensor) -> None:
     flips = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
     scales, angles = values(1, 0.8, 0.75, 0.9), values(0.3, 2.0, 4.4, 6.0)
     centres = torch.tensor([[0, 0], [0.2, -0.1], [-0.25, 0.25], [0.05, 0.1]], dtype=torch.float64)
-    seen = geometry.warp(images, geometry.affine(flips, scales, centres, angles))
+    output = geometry.warp(images, geometry.affine(flips, scales, centres, angles))
     for i in range(4):
         drawn = (*flips[i].tolist(), scales[i].item(), centres[i].tolist(), angles[i].item())
-        expected = by_hand(images[i].numpy(), *drawn)
-        np.testing.assert_allclose(seen[i].numpy(), expected, atol=1e-12)
+        expected = naive_warp(images[i].numpy(), *drawn)
+        np.testing.assert_allclose(output[i].numpy(), expected, atol=1e-12)
 
 
-def test_no_crop_and_no_angle_is_a_flip(images: torch.Tensor) -> None:
+def test_warp_without_crop_and_angle_is_a_flip(images: torch.Tensor) -> None:
     flips = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
     ones, middle = torch.ones(4).double(), torch.zeros(4, 2).double()
     maps = geometry.affine(flips, ones, middle, 0 * ones)
-    seen = geometry.warp(images, maps)
+    output = geometry.warp(images, maps)
     for i, dims in enumerate([(), (2,), (1,), (1, 2)]):
-        torch.testing.assert_close(seen[i], images[i].flip(dims))
+        torch.testing.assert_close(output[i], images[i].flip(dims))
 
 
 def test_positive_angles_turn_anticlockwise(images: torch.Tensor) -> None:
@@ -78,9 +78,9 @@ def test_positive_angles_turn_anticlockwise(images: torch.Tensor) -> None:
     torch.testing.assert_close(geometry.rotate_nearest(images, quarter), expected)
 
 
-def test_rotation_to_the_nearest_pixel_agrees_with_hand_loops(images: torch.Tensor) -> None:
+def test_nearest_rotation_agrees_with_a_naive_loop(images: torch.Tensor) -> None:
     angles = values(0.1, 0.7, 1.9, 3.0)
-    seen = geometry.rotate_nearest(images, angles)
+    output = geometry.rotate_nearest(images, angles)
     middle = (SIDE - 1) / 2
     for i, angle in enumerate(angles.tolist()):
         expected = torch.zeros_like(images[i])
@@ -91,7 +91,7 @@ def test_rotation_to_the_nearest_pixel_agrees_with_hand_loops(images: torch.Tens
                 from_y = round(middle + x * math.sin(angle) + y * math.cos(angle))
                 if 0 <= from_x < SIDE and 0 <= from_y < SIDE:
                     expected[:, row, column] = images[i, :, from_y, from_x]
-        assert torch.equal(seen[i], expected)
+        assert torch.equal(output[i], expected)
 
 
 def test_an_eighth_of_a_turn_leaves_17_percent_black() -> None:
@@ -105,9 +105,9 @@ def test_crops_are_cut_out_and_resized(images: torch.Tensor) -> None:
     top, height, left, width = (values(*numbers) for numbers in zip(*cuts, strict=True))
     rows = geometry.crop_positions(top, height, flips[:, 0], SIDE)
     columns = geometry.crop_positions(left, width, flips[:, 1], SIDE)
-    seen = geometry.crop_resize(images, rows, columns)
+    output = geometry.crop_resize(images, rows, columns)
     for i, (t, h, x, w) in enumerate(cuts):
         dims = [d for d, flip in ((1, flips[i, 0]), (2, flips[i, 1])) if flip]
         cut = images[i].flip(dims)[None, :, t : t + h, x : x + w]
         expected = F.interpolate(cut, size=(SIDE, SIDE), mode="bilinear")[0]
-        torch.testing.assert_close(seen[i], expected)
+        torch.testing.assert_close(output[i], expected)

@@ -54,19 +54,19 @@ def test_plain_copies() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: type(preset).__name__)
 class TestEveryPreset:
-    def test_the_same_generator_state_gives_the_same_bytes(self, preset, device) -> None:
+    def test_same_generator_state_gives_the_same_views(self, preset, device) -> None:
         patches = tissue().to(device)
         first = preset.augment(patches, seeded(0, device))
         assert torch.equal(preset.augment(patches, seeded(0, device)), first)
         assert not torch.allclose(preset.augment(patches, seeded(1, device)), first, atol=0.05)
 
-    def test_the_same_patch_is_drawn_differently_within_a_batch(self, preset, device) -> None:
+    def test_same_patch_gets_different_views_in_a_batch(self, preset, device) -> None:
         patches = tissue(1).expand(12, -1, -1, -1).to(device)
         drawn = preset.augment(patches, seeded(0, device)).flatten(1)
-        apart = torch.cdist(drawn, drawn) + 9 * torch.eye(12, device=device)
-        assert apart.min() > 0.5
+        distances = torch.cdist(drawn, drawn) + 9 * torch.eye(12, device=device)
+        assert distances.min() > 0.5
 
-    def test_shape_range_and_the_input_is_left_alone(self, preset, device) -> None:
+    def test_output_has_shape_and_range_and_input_is_unchanged(self, preset, device) -> None:
         patches = tissue(40, 17).to(device)
         patches[0], patches[1] = 0, 1
         before = patches.clone()
@@ -94,7 +94,7 @@ class TestEveryPreset:
 
 
 @pytest.mark.parametrize("preset", [TableS1, Authors])
-def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> None:
+def test_block_size_and_device_path_change_nothing(preset, monkeypatch) -> None:
     # Without noise, which is drawn per block.
     patches, preset = tissue(20), preset(noise=0)
     expected = preset.augment(patches, seeded(0))
@@ -156,16 +156,16 @@ def test_table_s1_crops_a_square_of_75_to_100_percent_of_the_side() -> None:
     assert width.mean() == pytest.approx(0.875, abs=0.01)
 
 
-def test_authors_crop_height_and_width_apart() -> None:
+def test_authors_crop_height_and_width_independently() -> None:
     width, height = crops(Authors(**OFF | {"crop": 0.75}))
-    for kept in (width, height):
-        assert kept.min() == pytest.approx(0.75, abs=0.005)
-        assert kept.max() <= 1
-        assert kept.mean() == pytest.approx(0.875 - 0.5 / 40, abs=0.01)  # whole pixels, floored
+    for share in (width, height):
+        assert share.min() == pytest.approx(0.75, abs=0.005)
+        assert share.max() <= 1
+        assert share.mean() == pytest.approx(0.875 - 0.5 / 40, abs=0.01)  # whole pixels, floored
     assert abs(torch.corrcoef(torch.stack((width, height)))[0, 1]) < 0.1
 
 
-def test_crops_lie_anywhere_up_to_both_edges() -> None:
+def test_crops_reach_both_edges() -> None:
     ramp = torch.arange(40).expand(N, 3, 40, 40) / 255
     drawn = Authors(**OFF | {"crop": 0.75}).augment(ramp, seeded(0))[:, 0, 0] * 255
     cut = drawn[drawn[:, -1] - drawn[:, 0] < 38]
@@ -173,7 +173,7 @@ def test_crops_lie_anywhere_up_to_both_edges() -> None:
     assert cut[:, -1].max() == pytest.approx(39, abs=1e-3)
 
 
-def test_table_s1_turns_by_any_angle_and_authors_by_up_to_half_a_turn() -> None:
+def test_table_s1_rotates_fully_and_authors_by_half_a_turn() -> None:
     maps = _geometry.draw_maps(N, 0, 1, 1, seeded(0))
     for side in (maps[:, 0, 0] > 0, maps[:, 1, 0] > 0):  # cosine and sine
         assert is_binomial(float(side.float().mean()), 0.5)
@@ -198,7 +198,7 @@ def test_authors_solarize_is_full_inversion_of_tissue_and_of_labels() -> None:
     assert drawn[0, 0, 0].tolist() == [0, 254, 253, 252, 251, 250]
 
 
-def test_authors_neither_invert_channels_nor_put_noise_on_them() -> None:
+def test_authors_do_not_invert_or_add_noise_to_channels() -> None:
     images = torch.full((N, 5, 8, 8), 0.3)
     images[..., :3] = 0
     drawn = Authors(rotation=0).augment_channels(images, seeded(0))
@@ -235,7 +235,7 @@ def test_authors_turn_the_hue_by_up_to_a_tenth_of_a_turn() -> None:
     assert sixths.abs().mean() == pytest.approx(0.3, abs=0.03)
 
 
-def test_brightness_is_multiplied_by_as_much_more_as_less() -> None:
+def test_brightness_factors_are_symmetric() -> None:
     patches = torch.full((N, 3, 2, 2), 0.5)
     for colours in ({}, {"saturation": 0, "hue": 0}):
         preset = TableS1(**OFF | {"jitter": 1, **colours})
@@ -250,10 +250,10 @@ def test_table_s1_inverts_above_a_threshold_from_a_half_to_one() -> None:
     assert is_binomial(share_changed(preset, torch.full((N, 3, 2, 2), 0.75)), 0.5)
 
 
-def test_concentrations_of_stains_become_as_much_higher_as_lower() -> None:
+def test_changes_of_stain_concentrations_are_symmetric() -> None:
     patches = torch.tensor([0.6, 0.3, 0.5])[:, None, None].expand(N, 3, 2, 2)
-    for option, most in (("spread", 0.25), ("shift", 0.05)):
-        preset = Stain(flip=0, crop=1, rotation=0, **{"spread": 0, "shift": 0, option: most})
+    for option, maximum in (("spread", 0.25), ("shift", 0.05)):
+        preset = Stain(flip=0, crop=1, rotation=0, **{"spread": 0, "shift": 0, option: maximum})
         change = preset.augment(patches, seeded(0)).log() - patches.log()
         assert change.std() > 0.02
         assert change.mean() == pytest.approx(0, abs=0.01)
@@ -265,9 +265,9 @@ def test_probabilities_are_those_of_table_s1() -> None:
         assert vars(preset).items() >= {**published, "jitter": 1.0}.items()
 
 
-def test_what_is_typed_is_what_is_built() -> None:
-    typed = build("table-s1:solarize=0,rotation=0.4,hue=0.05", views, Views)
-    assert typed == TableS1(solarize=0, rotation=0.4, hue=0.05)
+def test_spec_builds_the_preset() -> None:
+    preset = build("table-s1:solarize=0,rotation=0.4,hue=0.05", views, Views)
+    assert preset == TableS1(solarize=0, rotation=0.4, hue=0.05)
     assert build("authors", views, Views) == Authors()
 
 
@@ -281,13 +281,13 @@ def test_what_is_typed_is_what_is_built() -> None:
         ("authors:rotation=nan", "rotation=nan"),
     ],
 )
-def test_mistakes_are_named(spec: str, message: str) -> None:
+def test_invalid_values_are_named(spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(spec, views, Views)
 
 
 @pytest.mark.parametrize("preset", [TableS1(), Authors(), Stain()])
-def test_recorded_words_are_of_the_draws_that_made_the_views(preset: Views) -> None:
+def test_recorded_words_describe_the_views(preset: Views) -> None:
     patches = tissue(60)
     unrecorded = preset.augment(patches, seeded(3))
     with recording(60) as words:
@@ -300,7 +300,7 @@ def test_recorded_words_are_of_the_draws_that_made_the_views(preset: Views) -> N
 
 
 @pytest.mark.parametrize("option", ["noise", "solarize", "jitter", "rotation", "flip"])
-def test_a_word_stands_where_the_augmentation_was_drawn_and_nowhere_else(option: str) -> None:
+def test_words_are_recorded_only_for_changed_patches(option: str) -> None:
     patches = tissue(60)
     patches[..., 0, :2] = 1  # above any threshold
     preset = TableS1(**{**OFF, option: 0.5, "background": 0.3, "threshold": 0})
@@ -311,15 +311,15 @@ def test_a_word_stands_where_the_augmentation_was_drawn_and_nowhere_else(option:
     assert 10 < sum(changed) < 55
 
 
-def test_the_crop_that_is_recorded_is_the_one_that_was_drawn() -> None:
+def test_recorded_crop_is_the_drawn_crop() -> None:
     ramp = ((torch.arange(40) + 0.5) / 40).expand(30, 3, 40, 40)
     with recording(30) as words:
         drawn = TableS1(**{**OFF, "crop": 0.5}).augment(ramp, seeded(3))
-    kept = (drawn[:, 0, 0, 30] - drawn[:, 0, 0, 10]) * 2
-    assert [f"crop {100 * share:.0f} %" for share in kept.tolist()] == [w for [w] in words]
+    widths = (drawn[:, 0, 0, 30] - drawn[:, 0, 0, 10]) * 2
+    assert [f"crop {100 * share:.0f} %" for share in widths.tolist()] == [w for [w] in words]
 
 
-def test_words_of_vectors() -> None:
+def test_recorded_words_describe_vectors() -> None:
     with recording(3) as words:
         drawn = TableS1(drop=0.2).augment_vectors(torch.ones(3, 900), seeded(0))
     shares = (drawn == 0).float().mean(1).tolist()

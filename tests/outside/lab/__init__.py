@@ -1,4 +1,4 @@
-"""A package of somebody else, with a base class of its own."""
+"""A package of a user, with its own base class."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from morefromless.objectives import Objective
 
 
 class LabLoss(Objective):
-    """What its objectives have in common."""
+    """The base class of its objectives."""
 
     def squares(self, embeddings: list[Tensor]) -> Tensor:
         return (embeddings[0] - embeddings[1]).square().mean()

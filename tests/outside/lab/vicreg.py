@@ -1,4 +1,4 @@
-"""An objective in a module that is called as one of the package's own."""
+"""An objective in a module with the name of a module of morefromless."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from tests.outside.lab import LabLoss
 
 
 class Mine(LabLoss):
-    """Its parameters have no types, as in many a script."""
+    """An objective with untyped parameters, as in many scripts."""
 
     def __init__(self, weight=1.0, rows=2, fast=True, name="a", other=None) -> None:  # type: ignore[no-untyped-def]
         super().__init__()
@@ -19,7 +19,7 @@ class Mine(LabLoss):
 
 
 class Listed(Mine):
-    """Its weights are a list."""
+    """An objective with a list of weights."""
 
     def __init__(self, weights: list[float] | None = None) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Listed(Mine):
 
 
 class NoWidth(Encoder):
-    """It does not say how long its representation is."""
+    """An encoder without the required attribute `width`."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.mean((2, 3))
