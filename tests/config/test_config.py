@@ -1,4 +1,4 @@
-"""Options as files hold them: back and forth, and one sentence for whatever is not an option."""
+"""Options in files: round trips, and an error of one sentence for anything invalid."""
 
 import dataclasses
 import math
@@ -58,7 +58,7 @@ def _complete(kind: type) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
-def test_every_command_s_options_survive_a_file(kind: type) -> None:
+def test_options_of_every_command_survive_a_file(kind: type) -> None:
     config = from_flat(kind, _complete(kind))
     flat = to_flat(config)
     assert from_flat(kind, flat) == config
@@ -92,27 +92,27 @@ def test_parts_of_options_survive_a_file() -> None:
         ({"lr": None}, "lr"),
     ],
 )
-def test_what_is_no_option_is_one_sentence(values: dict[Any, Any], option: str) -> None:
+def test_invalid_options_are_one_line_errors(values: dict[Any, Any], option: str) -> None:
     with pytest.raises(ConfigError, match=rf"^options\.yaml .*'{option}'") as caught:
         from_flat(RunConfig, {"store": "s", "out": "o", **values}, "options.yaml")
     assert "\n" not in str(caught.value)
 
 
-def test_a_required_option_is_missed_by_name() -> None:
+def test_missing_required_option_is_named() -> None:
     with pytest.raises(ConfigError, match="'out'"):
         from_flat(RunConfig, {"store": "s"})
 
 
 @given(document=JSON)
 @settings(max_examples=200)
-def test_any_document_is_one_sentence(document: Any) -> None:
-    with pytest.raises(ConfigError):  # whatever it is, it lacks the store
+def test_document_without_required_options_is_refused(document: Any) -> None:
+    with pytest.raises(ConfigError):  # every such document has no store
         from_flat(RunConfig, document)
 
 
 @given(name=st.sampled_from(sorted(to_flat(RUN))), value=JSON)
 @settings(max_examples=300)
-def test_any_value_is_an_option_s_or_one_sentence(name: str, value: Any) -> None:
+def test_any_value_is_accepted_or_refused(name: str, value: Any) -> None:
     try:
         config = from_flat(RunConfig, {**to_flat(RUN), name: value})
     except ConfigError:
@@ -120,12 +120,12 @@ def test_any_value_is_an_option_s_or_one_sentence(name: str, value: Any) -> None
     assert from_flat(RunConfig, to_flat(config)) == config
 
 
-def test_text_that_yaml_takes_for_no_number_is_one() -> None:
+def test_strings_and_numbers_are_converted() -> None:
     assert from_flat(Train, {"lr": "1e-4"}).lr == 1e-4
     assert from_flat(Train, {"precision": 16}).precision == "16"
 
 
-def test_one_value_is_a_list_of_one() -> None:
+def test_single_value_is_a_list_of_one() -> None:
     values = {"store": "s", "primary": "nuclei", "sharing": "shared", "tasks": "tissue"}
     lists = {name: [value] for name, value in values.items() if name != "store"}
     assert from_flat(StudyConfig, values) == from_flat(StudyConfig, {**values, **lists})
@@ -133,19 +133,19 @@ def test_one_value_is_a_list_of_one() -> None:
 
 @pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
 def test_every_number_has_bounds_and_is_finite(kind: type) -> None:
-    sound = to_flat(from_flat(kind, _complete(kind)))
+    valid = to_flat(from_flat(kind, _complete(kind)))
     for name, hint in options_of(kind):
-        words = get_args(hint) or (hint,)
-        if bool in words or not {int, float} & {*words}:
+        types = get_args(hint) or (hint,)
+        if bool in types or not {int, float} & {*types}:
             continue
         for value in (-1, -(10**400), 2**31 * 10**9, 10**30, math.nan, math.inf, -math.inf):
-            given = [value] if get_origin(hint) is tuple else value
+            invalid = [value] if get_origin(hint) is tuple else value
             with pytest.raises(ConfigError, match=name.replace("_", ".")):
-                from_flat(kind, {**sound, name: given})
+                from_flat(kind, {**valid, name: invalid})
 
 
 def options_of(kind: type) -> Iterator[tuple[str, Any]]:
-    """Name and type of each option, those of parts too."""
+    """Name and type of each option, including nested ones."""
     for name, hint in get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
             yield from options_of(hint)  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def options_of(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("value", [2**31, -1])
-def test_seeds_are_those_of_every_library(value: int) -> None:
+def test_seeds_out_of_range_are_refused(value: int) -> None:
     with pytest.raises(ConfigError):
         replace(RUN, seed=value)
     with pytest.raises(ConfigError):
@@ -175,7 +175,7 @@ def test_seeds_are_those_of_every_library(value: int) -> None:
         {"clip_each": 1, "precision": "16"},
     ],
 )
-def test_studies_that_contradict_themselves_are_refused(options: dict[str, Any]) -> None:
+def test_contradictory_studies_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         changed(StudyConfig(store=Path("s")), **options)
 
@@ -184,7 +184,7 @@ def test_studies_that_contradict_themselves_are_refused(options: dict[str, Any])
     "options",
     [{"batch": 10, "devices": 3}, {"batch": 10, "accumulate": 3}, {"batch": 2, "accumulate": 2}],
 )
-def test_batches_are_shared_equally(options: dict[str, Any]) -> None:
+def test_indivisible_batches_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         changed(RUN, **options)
 
@@ -220,13 +220,13 @@ def _name(**options: Any) -> str:
 
 
 def test_runs_keep_their_names() -> None:
-    """A change here orphans every run that anybody has trained."""
+    """If these names change, existing runs of all users are no longer found."""
     assert {name: _name(**options) for name, options in NAMES.items()} == {
         name: name for name in NAMES
     }
 
 
-def test_an_option_that_comes_later_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_option_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Later(Train):
         momentum: float = 0.9
@@ -237,7 +237,7 @@ def test_an_option_that_comes_later_renames_no_run(monkeypatch: pytest.MonkeyPat
     assert run_key(replace(RUN, train=Later(momentum=0.5)), "hash") != run_key(RUN, "hash")
 
 
-def test_only_what_determines_the_weights_names_a_run(tmp_path: Path) -> None:
+def test_run_name_depends_only_on_what_changes_the_weights(tmp_path: Path) -> None:
     assert _name(device="cpu", workers=3, threads=2, checkpoint_every=7, task="cell") == _name()
     assert _name(kind="symmetric", privileged="nuclei") == _name(kind="symmetric")
     supervised = {"kind": "supervised"}
@@ -253,7 +253,7 @@ def test_only_what_determines_the_weights_names_a_run(tmp_path: Path) -> None:
     assert names[0] != names[1]
 
 
-def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
+def test_options_of_a_run_are_read_from_its_folder(tmp_path: Path) -> None:
     run = Run.begin(replace(RUN, out=tmp_path / "first"), "hash")
     run.path.rename(tmp_path / "second")
     moved = Run(tmp_path / "second").config
@@ -267,37 +267,33 @@ def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
         ({"missing": "pairs"}, "--missing pairs is for TriDeNT; give --trident too"),
     ],
 )
-def test_an_option_that_no_run_of_a_study_would_use_is_refused(
-    values: dict[str, Any], reason: str
-) -> None:
+def test_option_that_no_run_uses_is_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         from_flat(StudyConfig, {"store": "store", "seeds": 3, **values})
 
 
-def test_a_graph_s_preprocessing_needs_a_graph() -> None:
+def test_preprocessing_of_a_graph_needs_a_graph() -> None:
     with pytest.raises(ConfigError, match="give --onnx or --torch-export too"):
         ExportConfig(encoder="run", out=Path("out"), preprocessing=True)
 
 
 @pytest.mark.parametrize("standardise", [True, False])
-def test_the_command_that_is_recorded_can_be_typed(
-    standardise: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recorded_command_can_be_run(standardise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ReproduceConfig(
         experiments=("table1",), sides=(14, 7), seeds=2, standardise=standardise
     )
-    asked: list[Any] = []
-    replaced = replace(COMMANDS["reproduce"], function=asked.append)
+    calls: list[Any] = []
+    replaced = replace(COMMANDS["reproduce"], function=calls.append)
     monkeypatch.setitem(COMMANDS, "reproduce", replaced)
     assert run(shlex.split(command(config))[1:]) == 0
-    assert asked == [config]
+    assert calls == [config]
 
 
-def test_another_run_is_told_by_what_determines_it(tmp_path: Path) -> None:
+def test_another_run_is_refused_with_the_changed_option(tmp_path: Path) -> None:
     first = Run.begin(replace(RUN, out=tmp_path), "hash")
-    other = changed(first.config, lr=1e-3, workers=3)
+    changed_config = changed(first.config, lr=1e-3, workers=3)
     with pytest.raises(ConfigError, match=r"another run \(--lr was 0\.0001, is 0\.001\)"):
-        Run.begin(other, "hash")
+        Run.begin(changed_config, "hash")
 
 
 def test_arms_name_their_branches() -> None:

@@ -1,7 +1,7 @@
-"""Numbers of the reference implementations, one JSON file of cases and one NPZ of arrays a group.
+"""Results of the reference implementations: one JSON file of cases and one NPZ file per group.
 
-They are inputs and outputs only. `cases("vicreg")` gives the cases of a group;
-`Case.close(value, output)` holds a value against a stored output with the tolerance stated there.
+They hold only inputs and outputs. `cases("vicreg")` returns the cases of a group;
+`Case.close(value, output)` compares a value with a stored output, with the stored tolerance.
 """
 
 import json
@@ -40,9 +40,9 @@ class Case:
         return {k: _arrays(self.group)[v["key"]] for k, v in self.entry["inputs"].items()}
 
     def names(self, *roles: str) -> list[str]:
-        """Outputs whose role is one of `roles`, or all but `info` where none is given."""
-        wanted = roles or ("primary", "alternative", "crosscheck")
-        return [k for k, v in self.entry["outputs"].items() if v["role"] in wanted]
+        """Outputs whose role is one of `roles`; by default, all but `info`."""
+        selected = roles or ("primary", "alternative", "crosscheck")
+        return [k for k, v in self.entry["outputs"].items() if v["role"] in selected]
 
     def output(self, name: str) -> npt.NDArray[Any]:
         return np.asarray(_arrays(self.group)[self.entry["outputs"][name]["key"]])
@@ -56,11 +56,11 @@ class Case:
             np.testing.assert_allclose(
                 value, self.output(name), rtol=rtol, atol=atol, err_msg=f"{self} {name}"
             )
-        else:  # uint8 images: a largest difference, with a share of values allowed beyond it
-            off = np.abs(value - self.output(name).astype(np.float64)) > entry["max_abs"]
-            assert off.mean() <= entry.get("fraction_allowed_above", 0.0), f"{self} {name}"
+        else:  # uint8 images: a maximum difference that a share of values may exceed
+            exceeds = np.abs(value - self.output(name).astype(np.float64)) > entry["max_abs"]
+            assert exceeds.mean() <= entry.get("fraction_allowed_above", 0.0), f"{self} {name}"
 
 
 def cases(group: str) -> list[Case]:
-    found = json.loads((HERE / f"{group}.json").read_text())["cases"]
-    return [Case(group, entry) for entry in found]
+    entries = json.loads((HERE / f"{group}.json").read_text())["cases"]
+    return [Case(group, entry) for entry in entries]

@@ -40,23 +40,23 @@ COUNTS = {"table1": 18, "table2": 24, "table-s2": 24, "table-s3": 16}
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_published_numbers_are_the_papers(name: str) -> None:
+def test_published_numbers_match_the_paper(name: str) -> None:
     text = real("../paper/more-from-less.txt").read_text()
-    ours = [n for n in published() if n.experiment == name]
+    numbers = [n for n in published() if n.experiment == name]
     place = "Table " + name.removeprefix("table").removeprefix("-").upper()
-    ours = [n for n in ours if n.place == place]
-    assert len(ours) == COUNTS[name]
-    assert all(f"{n.value:.4f}" in text[text.index(f"\n{place}: ") :] for n in ours)
+    numbers = [n for n in numbers if n.place == place]
+    assert len(numbers) == COUNTS[name]
+    assert all(f"{n.value:.4f}" in text[text.index(f"\n{place}: ") :] for n in numbers)
 
 
-def test_published_numbers_are_accuracies_each_once() -> None:
+def test_published_numbers_are_unique_accuracies() -> None:
     keys = [(n.experiment, n.row, n.column) for n in published()]
     assert len(keys) == len(set(keys))
     assert {n.experiment for n in published()} <= set(experiment_names())
     assert all(0 < n.value < 1 and n.place for n in published())
 
 
-def test_the_papers_tables_come_first_then_its_figures() -> None:
+def test_tables_of_the_paper_come_before_figures() -> None:
     places = [n.split("-")[0].rstrip("0123456789") for n in experiment_names()]
     ranks = [{"table": 0, "fig": 1}.get(place, 2) for place in places]
     assert ranks == sorted(ranks)
@@ -73,7 +73,7 @@ class Elsewhere(Experiment):
         return {"one": setting.study("elsewhere", primary=(setting.sparsest,))}
 
 
-def test_an_experiment_from_outside_is_planned(options: ReproduceConfig) -> None:
+def test_experiment_from_outside_is_planned(options: ReproduceConfig) -> None:
     name = f"{__name__}:Elsewhere"
     [planned] = Plan.of(replace(options, experiments=(name,))).experiments
     assert planned.experiment.title == "Elsewhere"
@@ -84,17 +84,17 @@ def test_runs_are_shared_between_tables(options: ReproduceConfig) -> None:
     plan = Plan.of(options)
     paths = [run.out for run in plan.runs]
     assert len(paths) == len(set(paths))
-    by_name = {one.name: {run.out for run in one.runs} for one in plan.experiments}
+    by_name = {planned.name: {run.out for run in planned.runs} for planned in plan.experiments}
     # Table S3 (VICReg), Fig. 2 and Few labels use Table 1's arms at the sparsest side.
-    seven = {run for run in by_name["table1"] if "downsample-4" in run.name}
-    assert seven
-    assert seven <= by_name["table-s3"]
-    assert seven <= by_name["fig2"]
-    assert seven == by_name["few-labels"]
+    sparsest_runs = {run for run in by_name["table1"] if "downsample-4" in run.name}
+    assert sparsest_runs
+    assert sparsest_runs <= by_name["table-s3"]
+    assert sparsest_runs <= by_name["fig2"]
+    assert sparsest_runs == by_name["few-labels"]
     assert by_name["fig-s4"] <= by_name["table2"]  # encoders of masks
     assert by_name["fig3"] == by_name["fig-s5"]
-    whole = {run for run in by_name["table1"] if "-full-" in run.name}
-    assert len(whole & by_name["table2"]) == len(whole)
+    full_runs = {run for run in by_name["table1"] if "-full-" in run.name}
+    assert len(full_runs & by_name["table2"]) == len(full_runs)
     assert len(paths) < sum(map(len, by_name.values())) / 2
 
 
@@ -107,7 +107,7 @@ def test_every_scale_can_be_planned(scale: Any, options: ReproduceConfig, tissue
             assert study.runs == options.out / "runs"
 
 
-def test_the_authors_protocol_says_what_it_changes(options: ReproduceConfig, tissue: Store) -> None:
+def test_authors_protocol_sets_its_options(options: ReproduceConfig, tissue: Store) -> None:
     setting = Setting.of(replace(options, protocol="authors"), tissue)
     study = setting.study("x", primary=(setting.sparsest,))
     assert isinstance(study, StudyConfig)
@@ -124,7 +124,7 @@ def test_the_authors_protocol_says_what_it_changes(options: ReproduceConfig, tis
     )
 
 
-def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tissue: Store) -> None:
+def test_user_options_override_the_scale(options: ReproduceConfig, tissue: Store) -> None:
     setting = Setting.of(replace(options, epochs=7, encoder="test_vit", sides=(16, 8)), tissue)
     study = setting.study("x", primary=(setting.sparsest,))
     assert (study.train.epochs, study.train.encoder, study.primary) == (
@@ -135,7 +135,7 @@ def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tiss
     assert study.pairing.width == SCALES["smoke"].recipe["width"]
 
 
-def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> None:
+def test_invalid_input_is_refused(options: ReproduceConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Give an experiment"):
         Plan.of(replace(options, experiments=()))
     with pytest.raises(ConfigError, match=r"no experiment named 'table9'.*did you mean"):
@@ -158,29 +158,27 @@ class Plain(Synthetic):
         return {"he": super().read(item)["he"]}
 
 
-def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
+def test_unsupported_experiments_are_skipped_and_named(
     options: ReproduceConfig, tmp_path: Path
 ) -> None:
     ingest(Plain(patches=180, patients=12, size=32), tmp_path / "plain", progress=False)
-    given = replace(options, store=tmp_path / "plain")
-    plan = Plan.of(given)
+    plain_options = replace(options, store=tmp_path / "plain")
+    plan = Plan.of(plain_options)
     assert set(plan.skipped) == {"table2", "fig-s4"}
     assert "contains no nuclei" in plan.skipped["table2"]
     with pytest.raises(DataError, match=r"table2 cannot be run on .+contains no nuclei"):
-        Plan.of(replace(given, experiments=("table2",)))
+        Plan.of(replace(plain_options, experiments=("table2",)))
 
 
-def test_nothing_and_no_are_said_too(options: ReproduceConfig, tissue: Store) -> None:
-    said = replace(options, standardise=False, probe_every=0)
-    recipe = Setting.of(said, tissue).recipe
+def test_zero_and_false_options_are_kept(options: ReproduceConfig, tissue: Store) -> None:
+    falsy_options = replace(options, standardise=False, probe_every=0)
+    recipe = Setting.of(falsy_options, tissue).recipe
     assert (recipe["standardise"], recipe["probe_every"]) == (False, 0)
     with pytest.raises(ConfigError, match="--seeds is 0"):
         Setting.of(replace(options, seeds=0), tissue).study("x", primary=("downsample:8",))
 
 
-def test_encoders_go_by_the_papers_names_where_it_has_them(
-    options: ReproduceConfig, tissue: Store
-) -> None:
-    typed = ("resnet50", "my.module:One", "my.module:Other")
-    named = Setting.of(replace(options, encoders=typed), tissue).encoders
-    assert named == {"ResNet50": "resnet50", typed[1]: typed[1], typed[2]: typed[2]}
+def test_encoders_have_the_papers_names(options: ReproduceConfig, tissue: Store) -> None:
+    specs = ("resnet50", "my.module:One", "my.module:Other")
+    encoders = Setting.of(replace(options, encoders=specs), tissue).encoders
+    assert encoders == {"ResNet50": "resnet50", specs[1]: specs[1], specs[2]: specs[2]}

@@ -77,7 +77,7 @@ def test_every_experiment_has_its_numbers_and_figures(smoke: Path) -> None:
                 assert (smoke / picture.path).with_suffix(f".{kind}").stat().st_size > 100
 
 
-def test_shared_runs_are_the_same_numbers_everywhere(smoke: Path) -> None:
+def test_shared_runs_give_the_same_numbers_everywhere(smoke: Path) -> None:
     """Table 1's sparsest arms are Table S3's VICReg and all labels of Few labels."""
     table1, s3, labels = (cells(smoke, name) for name in ("table1", "table-s3", "few-labels"))
     for sharing in ("independent", "shared"):
@@ -86,7 +86,7 @@ def test_shared_runs_are_the_same_numbers_everywhere(smoke: Path) -> None:
         assert labels["100% of labels", f"asymmetric, {sharing}"].accuracy == accuracy
 
 
-def test_what_is_done_is_not_done_again(smoke: Path) -> None:
+def test_finished_runs_are_not_repeated(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.glob("runs/*/weights.safetensors")}
     accuracies = {key: s.accuracy for key, s in cells(smoke, "table-s3").items()}
     assert run(command(smoke, "table-s3")) == 0
@@ -97,7 +97,7 @@ def test_what_is_done_is_not_done_again(smoke: Path) -> None:
     )
 
 
-def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
+def test_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
     assert run([*command(tmp_path / "out", "table1"), "--plan"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "8 of 8 runs" in printed
@@ -106,10 +106,12 @@ def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
-def test_a_run_that_fails_stops_its_own_experiments_only(copy: Path, capsys: Captured) -> None:
+def test_failed_run_stops_only_its_own_experiments(copy: Path, capsys: Captured) -> None:
     names = json.loads((copy / "plan.json").read_text())["experiments"]["fig-s4"]
-    lost = copy / "runs" / next(name for name in names if name.startswith("asymmetric-shared"))
-    (lost / "run.json").unlink()  # half deleted: its training data are unknown
+    damaged_run = (
+        copy / "runs" / next(name for name in names if name.startswith("asymmetric-shared"))
+    )
+    (damaged_run / "run.json").unlink()  # half deleted: its training data are unknown
     for name in ("fig-s4", "table-s3"):
         (copy / "experiments" / f"{name}.json").unlink()
     assert run(command(copy, "fig-s4", "table-s3")) == 2
@@ -119,34 +121,34 @@ def test_a_run_that_fails_stops_its_own_experiments_only(copy: Path, capsys: Cap
     assert (copy / "experiments" / "table-s3.json").exists()
     assert not (copy / "experiments" / "fig-s4.json").exists()
     assert run(["status", str(copy)]) == 0
-    assert f"{lost.name} failed:" in " ".join(capsys.readouterr().out.split())
-    shutil.rmtree(lost)
+    assert f"{damaged_run.name} failed:" in " ".join(capsys.readouterr().out.split())
+    shutil.rmtree(damaged_run)
     assert run(command(copy, "fig-s4")) == 0
     assert (copy / "experiments" / "fig-s4.json").exists()
 
 
 def test_another_reproduction_in_the_same_folder_is_refused(copy: Path, capsys: Captured) -> None:
-    def refused(*more: str) -> str:
+    def error_of(*more: str) -> str:
         assert run([*command(copy, "table1"), *more]) == 2
         return capsys.readouterr().err
 
     runs = sorted(path.name for path in copy.glob("runs/*"))
-    assert "lr 0.001, not 0.01" in refused("--lr", "0.01")
-    assert "sides [4], not [8]" in refused("--sides", "8")
+    assert "lr 0.001, not 0.01" in error_of("--lr", "0.01")
+    assert "sides [4], not [8]" in error_of("--sides", "8")
     plan = json.loads((copy / "plan.json").read_text())
     (copy / "plan.json").write_text(json.dumps({**plan, "seeds": 2}))
-    assert "with 2 seeds" in refused()
+    assert "with 2 seeds" in error_of()
     (copy / "plan.json").write_text(json.dumps(plan))
     shutil.rmtree(copy / "store")
     assert run(["ingest", "synthetic:patches=180,patients=12,size=32", str(copy / "store")]) == 0
-    assert "contains a reproduction with data" in refused("--store", str(copy / "store"))
+    assert "contains a reproduction with data" in error_of("--store", str(copy / "store"))
     assert runs == sorted(path.name for path in copy.glob("runs/*"))  # nothing is overwritten
     for damaged in ("{", "[]", json.dumps({**plan, "seeds": "two"})):
         (copy / "plan.json").write_text(damaged)
-        assert "plan.json is damaged" in refused("--store", str(copy / "store"))
+        assert "plan.json is damaged" in error_of("--store", str(copy / "store"))
 
 
-def test_a_disk_without_room_is_said_before_anything_starts(
+def test_full_disk_is_reported_before_training(
     copy: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(next(copy.glob("runs/supervised-full*")))
@@ -156,7 +158,7 @@ def test_a_disk_without_room_is_said_before_anything_starts(
     assert "GB left; free some space" in capsys.readouterr().err
 
 
-def test_a_cluster_gets_what_is_not_done(
+def test_cluster_gets_only_unfinished_runs(
     copy: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(next(copy.glob("runs/supervised-full*")))
@@ -172,8 +174,8 @@ def test_a_cluster_gets_what_is_not_done(
     words = ["--cluster", "slurm", "--partition", "gpu", "--minutes", "99"]
     assert run([*command(copy, "table1", "few-labels"), *words]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    ((waiting, folder, options),) = calls
-    assert len(waiting) == 1
+    ((submitted, folder, options),) = calls
+    assert len(submitted) == 1
     assert folder == copy
     assert (options.cluster, options.partition, options.minutes) == ("slurm", "gpu", 99)
     assert "Submitted 1 job;" in printed
@@ -181,7 +183,7 @@ def test_a_cluster_gets_what_is_not_done(
     assert (copy / "experiments" / "few-labels.json").exists()
 
 
-def test_status_of_a_comparison_and_of_nothing(
+def test_status_of_a_comparison_and_of_an_empty_folder(
     smoke: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     (tmp_path / "compare").mkdir()
@@ -193,7 +195,7 @@ def test_status_of_a_comparison_and_of_nothing(
     assert "holds no runs" in capsys.readouterr().err
 
 
-def test_what_is_damaged_is_computed_again_or_said(copy: Path, capsys: Captured) -> None:
+def test_damaged_files_are_recomputed_or_reported(copy: Path, capsys: Captured) -> None:
     accuracies = {key: s.accuracy for key, s in cells(copy, "table-s3").items()}
     derived = [
         *copy.glob("runs/*/predictions-*"),
