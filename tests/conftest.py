@@ -1,4 +1,4 @@
-"""What tests share: a small store of synthetic tissue, and options that train in seconds."""
+"""Shared fixtures: a small store of synthetic tissue, and options that train in seconds."""
 
 import gc
 import multiprocessing
@@ -21,27 +21,28 @@ from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 
-torch.set_num_threads(1)  # the other cores have test processes of their own
-gc.set_threshold(700, 10, 1000)  # a million objects of libraries are rarely worth looking through
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+torch.set_num_threads(1)  # other test processes use the other cores
+gc.set_threshold(700, 10, 1000)  # full collections would scan a million objects of libraries
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells disable it for background jobs
 
 settings.register_profile("untimed", deadline=None)  # the machine may be busy
 settings.load_profile("untimed")
 
-os.environ["TERM"] = "xterm"  # whatever the tests themselves are started from
+os.environ["TERM"] = "xterm"  # for any terminal that the tests are started from
 
 SERVER = multiprocessing.get_context("forkserver")
-"""Processes that need not import everything anew: PyTorch was never used in what they are forked
-from. Tests that start them are of the group `server`, so that one test process imports for all."""
+"""Context for processes that need not repeat the imports. They are forked from a server that has
+never used PyTorch. Tests that use it are in the xdist group `server`, so only one test process
+starts the server."""
 SERVER.set_forkserver_preload([__name__, "morefromless.training.train"])
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist names the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What may take longest begins first, then groups, which share what takes long: so test
-    processes end together. One of them trains the study that several modules read."""
+    """Sort tests by time limit, longest first, then xdist groups, which share slow fixtures. Test
+    processes then end at about the same time. Tests that use the trained study form one group."""
 
-    def length(item: pytest.Item) -> tuple[float, bool]:
+    def sort_key(item: pytest.Item) -> tuple[float, bool]:
         limit = item.get_closest_marker("timeout")
         grouped = item.get_closest_marker("xdist_group") is not None
         return float(limit.args[0]) if limit else 0.0, grouped
@@ -51,18 +52,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "xdist_group"
         ):
             item.add_marker(pytest.mark.xdist_group("study"))
-    items.sort(key=length, reverse=True)
+    items.sort(key=sort_key, reverse=True)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Of text that is long, a test's name has the beginning."""
+    """Shorten long strings in the names of parametrised tests."""
     return f"{val[:40]!r}..." if isinstance(val, str | bytes) and len(val) > 80 else None
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """No test leaves PyTorch with more threads than the next one expects: numbers would differ, and
-    processes that begin as copies of this one would wait for threads that they do not have."""
+    """Check that each test leaves PyTorch with one thread. With more threads, later tests would get
+    other numbers, and forked processes would wait for threads that they do not have."""
     yield
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -82,7 +83,7 @@ Config = TypeVar("Config")
 
 
 def changed(config: Config, **options: Any) -> Config:
-    """The config with other options, wherever in its parts they stand."""
+    """Return the config with other options, at any level of nesting."""
     return from_flat(type(config), {**to_flat(config), **options})
 
 
@@ -124,8 +125,8 @@ def comparison(tissue: Store, tmp_path: Path) -> StudyConfig:
 
 @pytest.fixture(scope="session")
 def study(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study that is trained: every arm of shared weights, two seeds, with learning curves. Tests
-    read it; those that change a run's folder work on a copy."""
+    """A trained study: every arm with shared weights, two seeds, with learning curves. Tests do not
+    change it; those that change a run's folder use a copy."""
     out = tmp_path_factory.mktemp("study")
     config = study_config(
         tissue.path, out, sharing=["shared"], epochs=8, probe_every=4, probe_epochs=20
@@ -142,5 +143,5 @@ def results(study: Study) -> Results:
 
 @pytest.fixture(scope="session")
 def trained(study: Study) -> dict[str, Run]:
-    """Kind of arm to its run of seed 0."""
+    """Map of each kind of arm to its run of seed 0."""
     return {run.arm.kind: Run(run.out) for run in study.runs if run.seed == 0}

@@ -1,10 +1,10 @@
-"""Mutants of every kind of foreign file: each is read, or refused in one sentence.
+"""Mutants of every kind of foreign file: each must be read, or refused in one sentence.
 
     python -m tests.fuzz [--mutants 20000] [--seed 0] [--first 0]
 
-A mutant follows from the seed and its number alone. They are read in a process of its own, which is
-started again where a mutant ends it or takes longer than `PATIENCE`. Ends with status 1 where any
-mutant did, or raised what is no refusal; `--first NUMBER --mutants 1` reads one of them again.
+A mutant depends only on the seed and its number. A separate process reads the mutants; it is
+restarted if a mutant ends it or takes longer than `TIMEOUT_SECONDS`. The exit status is 1 if that
+happened or a mutant raised an unexpected exception. `--first NUMBER --mutants 1` reads one again.
 """
 
 import argparse
@@ -21,38 +21,38 @@ from pathlib import Path
 
 from morefromless.progress import Bar
 
-PATIENCE = 60.0
-"""Seconds without an answer that are a hang: the machine may be busy."""
-HEAD = 2048
-"""Bytes in which most files say what they are."""
+TIMEOUT_SECONDS = 60.0
+"""A mutant without a reply for this long counts as a hang; the machine may be busy."""
+HEADER_BYTES = 2048
+"""Size of the part that holds the header of most files."""
 TOKENS = (b"null", b"[]", b"{}", b"1e999", b"-1", b'"a"', b"NaN", b"[[", b"9" * 21, b"\xff" * 4)
 
 
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """One to five changes: other bytes, bytes lost, bytes more, a part repeated, a token.
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Apply one to five changes: replace, delete or insert bytes, repeat a part, or write a token.
 
-    Half of them are near the beginning, where headers stand."""
-    changed = bytearray(data)
+    About half of them are near the beginning, where headers are."""
+    mutant = bytearray(data)
     for _ in range(rng.randint(1, 5)):
-        k = rng.randrange(min(len(changed), rng.choice((HEAD, len(changed)))) + 1)
+        k = rng.randrange(min(len(mutant), rng.choice((HEADER_BYTES, len(mutant)))) + 1)
         match rng.randrange(5):
             case 0:
-                changed[k : k + 1] = bytes([rng.randrange(256)])
+                mutant[k : k + 1] = bytes([rng.randrange(256)])
             case 1:
-                del changed[k : k + rng.randint(1, 20)]
+                del mutant[k : k + rng.randint(1, 20)]
             case 2:
-                changed[k:k] = rng.randbytes(rng.randint(1, 9))
+                mutant[k:k] = rng.randbytes(rng.randint(1, 9))
             case 3:
-                start = rng.randrange(len(changed) + 1)
-                changed[k:k] = changed[start : start + rng.randint(1, 60)]
+                start = rng.randrange(len(mutant) + 1)
+                mutant[k:k] = mutant[start : start + rng.randint(1, 60)]
             case 4:
                 token = rng.choice(TOKENS)
-                changed[k : k + len(token)] = token
-    return bytes(changed)
+                mutant[k : k + len(token)] = token
+    return bytes(mutant)
 
 
 def serve(root: Path, seed: int, first: int, end: int) -> None:
-    """In the process that reads: a line for each mutant that was read."""
+    """Read mutants in the separate process, and write one line per mutant."""
     from morefromless.errors import MoreFromLessError
     from tests.readers import READERS
 
@@ -64,24 +64,24 @@ def serve(root: Path, seed: int, first: int, end: int) -> None:
         rng = random.Random(f"{seed} {number}")
         name = rng.choice([*READERS])
         path = rng.choice(files[name])
-        whole = path.read_bytes()
-        path.write_bytes(mutated(whole, rng))
+        original = path.read_bytes()
+        path.write_bytes(mutate(original, rng))
         try:
             READERS[name].read(root / name, path)
             outcome = "read"
-        except MoreFromLessError as refused:
-            sentence = " ".join(str(refused).split())
-            outcome = "refused" if sentence.isprintable() else "odd sentence"
+        except MoreFromLessError as error:
+            message = " ".join(str(error).split())
+            outcome = "refused" if message.isprintable() else "odd sentence"
         except Exception:
             print(f"--- mutant {number}: {name}, {path.name}", file=sys.stderr)
             traceback.print_exc()
             outcome = "traceback"
-        path.write_bytes(whole)
+        path.write_bytes(original)
         replies.write(f"{name}: {outcome}\n")
 
 
 def run(root: Path, seed: int, first: int, end: int, counts: Counter[str], bar: Bar) -> int:
-    """Read mutants in one process until it ends or hangs; the number of the next one."""
+    """Read mutants in one process until it ends or hangs; return the number of the next mutant."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", "--seed", str(seed)]
     command += ["--first", str(first), "--mutants", str(end - first), "--serve", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
@@ -89,7 +89,7 @@ def run(root: Path, seed: int, first: int, end: int, counts: Counter[str], bar: 
         assert process.stdout.readline() == b"ready\n"
         pending = b""
         while first < end:
-            if not select.select([process.stdout], [], [], PATIENCE)[0]:
+            if not select.select([process.stdout], [], [], TIMEOUT_SECONDS)[0]:
                 process.kill()
                 counts["hang"] += 1
                 print(f"--- mutant {first}: hang", file=sys.stderr)
@@ -98,8 +98,8 @@ def run(root: Path, seed: int, first: int, end: int, counts: Counter[str], bar: 
             if not data:
                 counts["native crash"] += 1
                 code = process.wait()
-                why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                print(f"--- mutant {first}: {why}", file=sys.stderr)
+                reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                print(f"--- mutant {first}: {reason}", file=sys.stderr)
                 return first + 1
             *lines, pending = (pending + data).split(b"\n")
             counts.update(line.decode() for line in lines)
@@ -126,8 +126,8 @@ def main() -> None:
                 number = run(Path(root), options.seed, number, end, counts, bar)
     for outcome, count in sorted(counts.items()):
         print(f"{count:7,} {outcome}")
-    sound = sum(count for key, count in counts.items() if key.endswith((": read", ": refused")))
-    sys.exit(sound < options.mutants)
+    passed = sum(count for key, count in counts.items() if key.endswith((": read", ": refused")))
+    sys.exit(passed < options.mutants)
 
 
 if __name__ == "__main__":

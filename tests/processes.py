@@ -1,4 +1,4 @@
-"""Processes that begin as copies of a test, and waiting for them."""
+"""Start forked copies of the test process, and wait for them."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 
-def begin(work: Callable[[], object]) -> int:
-    """Do `work` in a process of its own; its id. It ends with status 0, or 1 after an exception."""
+def start_process(work: Callable[[], object]) -> int:
+    """Run `work` in a forked process; return its id. It exits with 0, or 1 after an exception."""
     process = os.fork()
     if process:
         return process
     try:
-        torch.set_num_threads(1)  # PyTorch's threads are not copied: it would wait for them
+        torch.set_num_threads(1)  # a fork does not copy PyTorch's threads and would wait for them
         work()
         os._exit(0)
     except BaseException:
@@ -26,15 +26,15 @@ def begin(work: Callable[[], object]) -> int:
         os._exit(1)
 
 
-def status_of(work: Callable[[], object]) -> int:
-    """How a process that does `work` ends, as `os.waitpid` says it."""
-    return os.waitpid(begin(work), 0)[1]
+def exit_status(work: Callable[[], object]) -> int:
+    """Run `work` in a forked process; return its status from `os.waitpid`."""
+    return os.waitpid(start_process(work), 0)[1]
 
 
 @contextmanager
 def child(work: Callable[[], object]) -> Iterator[int]:
-    """A process of its own that does `work`; killed at the end, where it is not over."""
-    process = begin(work)
+    """Run `work` in a forked process, and kill it at the end if it still runs."""
+    process = start_process(work)
     try:
         yield process
     finally:
@@ -44,23 +44,23 @@ def child(work: Callable[[], object]) -> Iterator[int]:
 
 @contextmanager
 def holding(lock: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
-    """A process of its own that is inside of `lock()` until it is killed."""
-    ready, inside = os.pipe()
+    """Start a forked process that holds `lock()` until it is killed."""
+    reader, writer = os.pipe()
 
     def hold() -> None:
         with lock():
-            os.write(inside, b".")
+            os.write(writer, b".")
             time.sleep(60)
 
     with child(hold) as process:
-        assert os.read(ready, 1) == b"."
+        assert os.read(reader, 1) == b"."
         yield process
-    os.close(ready)
-    os.close(inside)
+    os.close(reader)
+    os.close(writer)
 
 
 def alive(process: int) -> bool:
-    """Whether a process, ours or an orphan, is neither gone nor merely not yet buried."""
+    """Whether a process, a child or an orphan, still runs and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -68,7 +68,7 @@ def alive(process: int) -> bool:
 
 
 def until(condition: Callable[[], object], seconds: float = 200) -> None:
-    """Wait until it is true."""
+    """Wait until the condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,4 +1,4 @@
-"""Every reader of foreign files: sound files for it, and how it is called (`tests.fuzz`)."""
+"""Every reader of foreign files: its valid files, and how it is called (`tests.fuzz`)."""
 
 import gzip
 import shutil
@@ -47,20 +47,20 @@ from tests.sources import test_conic, test_consep, test_manifest, test_pannuke, 
 
 @dataclass(frozen=True)
 class Reader:
-    """One way for files to come in."""
+    """One reader of foreign files."""
 
     write: Callable[[Path], list[Path]]
-    """Sound files in a folder of its own; those that are to be mutated."""
+    """Writes valid files into a new folder; returns those to mutate."""
     read: Callable[[Path, Path], object]
     """Called with the folder and the mutated file."""
 
 
-def below(folder: Path, *patterns: str) -> list[Path]:
+def files_in(folder: Path, *patterns: str) -> list[Path]:
     return sorted(path for pattern in patterns for path in folder.rglob(pattern) if path.is_file())
 
 
 def source(spec: str) -> Callable[[Path, Path], None]:
-    """A reader of all patches of a source; `{}` in the specification is the folder."""
+    """Return a reader of a source's first patches; `{}` in the specification is the folder."""
 
     def read(folder: Path, _: Path) -> None:
         opened = open_source(spec.format(folder), cut=None)
@@ -75,14 +75,14 @@ def nuclei(folder: Path) -> list[Path]:
     for write in WRITERS:
         (folder / write.__name__).mkdir(parents=True)
         write(folder / write.__name__)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_nuclei(folder: Path, path: Path) -> None:
-    """By each format that takes such a file, with those that lie beside it."""
-    whole = folder / path.relative_to(folder).parts[0]
+    """Read a file and those in the same folder with each format that has their suffix."""
+    group = folder / path.relative_to(folder).parts[0]
     refusal: UnreadablePatch | None = None
-    for target in below(whole, "*"):
+    for target in files_in(group, "*"):
         for kind in members(nuclei_formats, NucleiFormat).values():
             if target.name.lower().endswith(kind.suffixes):
                 try:
@@ -99,7 +99,7 @@ def images(folder: Path) -> list[Path]:
         path = folder / "AB"[number % 2] / f"{number}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(test_manifest.he(number)).save(path)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def npz(folder: Path) -> list[Path]:
@@ -107,14 +107,14 @@ def npz(folder: Path) -> list[Path]:
     arrays = {"test_images": np.zeros((4, 28, 28, 3), np.uint8), "test_labels": np.arange(4)}
     for save in (np.savez, np.savez_compressed):
         save(folder / f"{save.__name__}.npz", **arrays)  # type: ignore[arg-type]
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def archives(folder: Path) -> list[Path]:
     images(folder / "in")
     for kind in ("zip", "tar", "gztar", "xztar"):
         shutil.make_archive(str(folder / "packed" / kind), kind, folder / "in")
-    return below(folder / "packed", "*")
+    return files_in(folder / "packed", "*")
 
 
 def read_file(_: Path, path: Path) -> None:
@@ -128,7 +128,7 @@ def slides(folder: Path) -> list[Path]:
     write_tiled(folder / "b.tif", image)
     write_slide(folder / "c.svs", image, 0.5)
     tifffile.imwrite(folder / "d.tif", image, resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_slide(_: Path, path: Path) -> None:
@@ -148,10 +148,10 @@ def annotations(folder: Path) -> list[Path]:
         }
         for k, shape in enumerate([*shapes, shapely.Point(3, 3)])
     ]
-    plain = msgspec.json.encode({"type": "FeatureCollection", "features": features})
-    (folder / "a.geojson").write_bytes(plain)
-    (folder / "a.geojson.gz").write_bytes(gzip.compress(plain))
-    return below(folder, "*")
+    content = msgspec.json.encode({"type": "FeatureCollection", "features": features})
+    (folder / "a.geojson").write_bytes(content)
+    (folder / "a.geojson.gz").write_bytes(gzip.compress(content))
+    return files_in(folder, "*")
 
 
 def read_drawn(_: Path, path: Path) -> None:
@@ -165,7 +165,7 @@ def channels(folder: Path) -> list[Path]:
     tifffile.imwrite(folder / "a.ome.tif", values, photometric="minisblack", metadata=names)
     tifffile.imwrite(folder / "b.tif", values, imagej=True, compression="deflate")
     np.save(folder / "c.npy", values)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_pages(_: Path, path: Path) -> None:
@@ -178,7 +178,7 @@ def manifest(folder: Path) -> list[Path]:
     table = test_manifest.pairs(folder)
     table.to_csv(folder / "pairs.csv", index=False)
     table.to_parquet(folder / "pairs.parquet")
-    return below(folder, "pairs.*")
+    return files_in(folder, "pairs.*")
 
 
 def vectors(folder: Path) -> list[Path]:
@@ -189,50 +189,50 @@ def vectors(folder: Path) -> list[Path]:
     table["rna"] = "rna.npy#" + table.index.astype(str)
     table["protein"] = "rna.csv#" + table["id"]
     table.to_csv(folder / "pairs.csv", index=False)
-    return below(folder, "rna.*", "1.png")
+    return files_in(folder, "rna.*", "1.png")
 
 
 def sections(folder: Path) -> list[Path]:
     folder.mkdir()
     for seed, name in enumerate("AB"):
         test_spatial.section(folder, name, seed)
-    return below(folder, "*.h5ad", "*.png")
+    return files_in(folder, "*.h5ad", "*.png")
 
 
 def pannuke(folder: Path) -> list[Path]:
     test_pannuke.published(folder, folds=2)
-    return below(folder, "*.npy")
+    return files_in(folder, "*.npy")
 
 
 def conic(folder: Path) -> list[Path]:
     folder.mkdir()
     test_conic.conic(folder)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def consep(folder: Path) -> list[Path]:
     for split in ("Train", "Test"):
         test_consep.tile(folder, f"{split}/{split.lower()}_1")
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def scheme(folder: Path) -> list[Path]:
     folder.mkdir()
     content = {"name": "own", "types": ["none", "a", "b"], "aliases": {"1": "a", "x": "b"}}
     (folder / "scheme.yaml").write_text(yaml.safe_dump(content))
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def options(folder: Path) -> list[Path]:
     folder.mkdir()
     config = to_flat(RunConfig(store=Path("store"), out=Path("run")))
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def store(folder: Path) -> list[Path]:
     ingest(open_source("synthetic:patches=180,patients=12,size=16"), folder, progress=False)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_store(folder: Path, _: Path) -> None:
@@ -241,25 +241,25 @@ def read_store(folder: Path, _: Path) -> None:
     _ = opened.nuclei
 
 
-def finished(folder: Path) -> Run:
-    """A supervised run of a store that is not there."""
+def finished_run(folder: Path) -> Run:
+    """A finished supervised run of a missing store."""
     options = {"store": "store", "out": folder, "encoder": "test_resnet", "kind": "supervised"}
     config = from_flat(RunConfig, {**options, "size": 16})
     network = build_encoder("test_resnet").state_dict()
     weights = {f"encoder.{name}": tensor for name, tensor in network.items()}
     weights |= {"head.weight": torch.ones(2, 64), "head.bias": torch.ones(2)}
-    begun = Run.begin(config, "0" * 32)
+    new_run = Run.begin(config, "0" * 32)
     metadata = build_metadata(config, weights, head=("a", "b"))
-    begun.finish(weights, {"seconds": 1.0}, msgspec.to_builtins(metadata))
-    return begun
+    new_run.finish(weights, {"seconds": 1.0}, msgspec.to_builtins(metadata))
+    return new_run
 
 
 def run(folder: Path) -> list[Path]:
-    begun = finished(folder)
-    begun.fail("What went wrong.")
+    trained_run = finished_run(folder)
+    trained_run.fail("What went wrong.")
     submitted = {"job": "7", "kind": "local", "when": "2026-01-01", "host": "h"}
     files.write_json(folder / "submitted.json", submitted)
-    return below(folder, "*.json", "*.yaml", "*.safetensors")
+    return files_in(folder, "*.json", "*.yaml", "*.safetensors")
 
 
 def read_run(folder: Path, _: Path) -> None:
@@ -274,7 +274,7 @@ def read_report(folder: Path, _: Path) -> None:
 
 def report(folder: Path) -> list[Path]:
     reproduction(folder)
-    return below(folder, "*.json", "*.csv")
+    return files_in(folder, "*.json", "*.csv")
 
 
 def weights(folder: Path) -> list[Path]:
@@ -283,16 +283,16 @@ def weights(folder: Path) -> list[Path]:
     save_file(tensors, folder / "a.safetensors", metadata={"mean": "[1]", "std": "[1]"})
     torch.save({"state_dict": tensors}, folder / "a.pt")
     (folder / "config.json").write_text('{"pretrained_cfg": {"mean": [1, 1, 1], "std": [1, 1, 1]}}')
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_encoder(folder: Path, path: Path) -> None:
-    for file in [path] if path.suffix != ".json" else below(folder, "a.*"):
+    for file in [path] if path.suffix != ".json" else files_in(folder, "a.*"):
         read_weights(file, "test_resnet")
 
 
 def exported(folder: Path) -> list[Path]:
-    run = finished(folder / "run")
+    run = finished_run(folder / "run")
     frozen = load_encoder(run.path)
     names = ("weight", "bias", "temperature", "reference", "distances", "confidence", "correct")
 
@@ -302,7 +302,7 @@ def exported(folder: Path) -> list[Path]:
     key = {"weights": frozen.fingerprint, "classes": '["a", "b"]'}
     frozen.cached(calibrated_name(frozen, "tissue"), key, probe)
     export(frozen, folder / "exported", run.path)
-    return below(folder / "exported", "*")
+    return files_in(folder / "exported", "*")
 
 
 def read_exported(folder: Path, _: Path) -> None:
@@ -313,7 +313,7 @@ def read_exported(folder: Path, _: Path) -> None:
 
 def tensors(folder: Path) -> list[Path]:
     read_tensors(folder, folder)
-    return below(folder, "*")
+    return files_in(folder, "*")
 
 
 def read_tensors(folder: Path, _: Path) -> None:

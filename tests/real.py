@@ -1,4 +1,4 @@
-"""Real tissue for development, which is not in the repository: the folder `MFL_REAL_DATA` names."""
+"""Real tissue for development, in the folder `MFL_REAL_DATA`, which is not in the repository."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 
 def real(name: str) -> Path:
-    """A file or folder in it; the test is skipped, with the reason, where it is not there."""
+    """Return a path in that folder; skip the test with a reason if the path is missing."""
     folder = os.environ.get("MFL_REAL_DATA")
     if not folder:
         pytest.skip(f"needs real tissue: MFL_REAL_DATA names no folder that holds {name}")

@@ -1,5 +1,5 @@
-"""Objectives that do something else as well. Processes that train with them import nothing of the
-tests beside this."""
+"""Objectives with side effects during training. Processes that train with them import no other
+module of the tests."""
 
 import errno
 import os
@@ -15,16 +15,16 @@ from morefromless.objectives.vicreg import VICReg
 
 
 class Scripted(VICReg):
-    """VICReg that does something else at its first step: writes down where it is trained, ends as
-    it is told, or waits for a file."""
+    """VICReg with an action at its first step, named by `what`: log the process, fail, end the
+    process, or wait for a file."""
 
     def __init__(self, what: str = "fine", file: Path | None = None) -> None:
         super().__init__()
-        self.what, self.file, self.begun = what, file, False
+        self.what, self.file, self.started = what, file, False
 
     def forward(self, embeddings: Any) -> Loss:
-        if len(embeddings[0]) > 2 and not self.begun:
-            self.begun = True
+        if len(embeddings[0]) > 2 and not self.started:
+            self.started = True
             getattr(self, self.what)()
         return super().forward(embeddings)
 
@@ -52,10 +52,10 @@ class Scripted(VICReg):
     def tells(self) -> None:
         if self.file is None:
             return
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
         with self.file.open("a") as file:
             mode, threads = (os.environ.get(n, "-") for n in ("MFL_PROGRESS", "OMP_NUM_THREADS"))
-            file.write(f"{os.getpid()} {seen} {mode} {threads}\n")
+            file.write(f"{os.getpid()} {gpus} {mode} {threads}\n")
 
     def waits(self) -> None:
         assert self.file is not None
@@ -65,8 +65,8 @@ class Scripted(VICReg):
 
 
 class Preempted(VICReg):
-    """VICReg during which the process gets, at its fifth step and once only, what a cluster sends
-    ahead of a pre-emption: SIGTERM, and then the signal that submitit waits for."""
+    """VICReg that sends the signals of a pre-emption at its fifth step, once only: SIGTERM, then
+    the signal that submitit waits for. The file `once` marks that they were sent."""
 
     def __init__(self, once: Path) -> None:
         super().__init__()

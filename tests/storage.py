@@ -11,12 +11,12 @@ BUCKET = "patches"
 
 
 @contextmanager
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ThreadedMotoServer, S3FileSystem]]:
-    """The server, which the environment names as it would another one; and its bucket, empty, as
-    its owner sees it."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    address = "{}:{}".format(*moto.get_host_and_port())
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ThreadedMotoServer, S3FileSystem]]:
+    """Start the server with an empty bucket, and set the environment variables to use it. Yields
+    the server and the file system of the bucket's owner."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "{}:{}".format(*server.get_host_and_port())
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -24,5 +24,5 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ThreadedMotoServer
     owner = S3FileSystem(scheme="http", endpoint_override=address, allow_bucket_creation=True)
     owner.create_dir(BUCKET)
     owner.delete_dir_contents(BUCKET)
-    yield moto, owner
-    moto.stop()
+    yield server, owner
+    server.stop()

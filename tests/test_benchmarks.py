@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the program runs, and says what is missing. Nothing is timed."""
+"""`python -m benchmarks` runs and names missing packages. Nothing is timed."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +18,7 @@ from tests.conftest import SERVER
 PAGE = "Prose.\n\n<!-- probe -->\nold\n<!-- end -->\n\nMore.\n"
 
 
-def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
+def test_table_is_written_and_missing_peer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
@@ -34,7 +34,7 @@ def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
     assert "not installed" in capsys.readouterr().out
 
 
-def test_a_table_of_another_machine_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_of_another_machine_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     page = tmp_path / "page.md"
     page.write_text(PAGE.replace("probe", "gpu"))
@@ -47,20 +47,20 @@ class Allocating(Stage):
 
     def rows(self) -> list[Row]:
         def prepare() -> Call:
-            torch.ones(2**20)  # the pages of PyTorch's library that this needs are no call's memory
+            torch.ones(2**20)  # loads pages of PyTorch's library, which must not count
             return lambda: torch.ones(2**26, dtype=torch.uint8)
 
         return [Row("64 MiB", prepare)]
 
 
 @pytest.mark.xdist_group("server")
-def test_peak_memory_is_what_a_call_adds() -> None:
-    # As in the program, in a new process: one that has run before has freed memory to give.
+def test_peak_memory_is_the_memory_that_a_call_adds() -> None:
+    # In a new process, as in the program: an older process may reuse memory that it freed.
     with ProcessPoolExecutor(1, SERVER) as processes:
         assert 60 < processes.submit(peak, Allocating(), "64 MiB").result() < 80
 
 
-def test_a_ratio_is_not_claimed_of_measurements_that_vary() -> None:
+def test_ratio_is_not_claimed_for_noisy_measurements() -> None:
     row = Row("", prepare=lambda: lambda: None)
     first = Measurement(row, [1.0, 1.0, 1.0, 1.0])
     assert Measurement(row, [2.0, 2.1, 2.0, 2.1]).ratio(first) == "2.05 ± 2 %"
@@ -69,7 +69,7 @@ def test_a_ratio_is_not_claimed_of_measurements_that_vary() -> None:
     assert few.ratio(few) == "not claimed of fewer than 3 rounds"
 
 
-def test_a_stage_that_is_not_there_is_one_sentence() -> None:
+def test_unknown_stage_is_refused() -> None:
     with pytest.raises(ConfigError, match="There is no stage named 'steps'"):
         main(["steps"])
 
@@ -77,7 +77,7 @@ def test_a_stage_that_is_not_there_is_one_sentence() -> None:
 @pytest.mark.parametrize(
     "spec", ["step:size=32,batch=4,width=8,steps=1", "objectives:rows=4,width=8"]
 )
-def test_stages_do_what_they_measure(spec: str) -> None:
+def test_stages_run_what_they_measure(spec: str) -> None:
     stage = build(spec, benchmarks, Stage)
     row = stage.rows()[0]
     assert peak(stage, row.name) >= 0

@@ -1,4 +1,4 @@
-"""Branches: what the options say is what is built, and contradictions are found first."""
+"""Branches are built as the options state, and contradictions are refused first."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from morefromless.errors import ConfigError
 from tests.conftest import run_config
 
 
-def _options(**given: Any) -> RunConfig:
-    return run_config(Path(), Path(), **given)
+def _options(**options: Any) -> RunConfig:
+    return run_config(Path(), Path(), **options)
 
 
-def _branches(width: int = 32, **given: Any) -> Branches:
-    return Branches(plan_branches(_options(**given)), width)
+def _branches(width: int = 32, **options: Any) -> Branches:
+    return Branches(plan_branches(_options(**options)), width)
 
 
 def _parameters(module: nn.Module) -> set[int]:
@@ -34,24 +34,24 @@ def test_shared_branches_are_one_set_of_weights() -> None:
     assert all(name.startswith("by_key.shared.") for name, _ in branches.named_parameters())
 
 
-def test_independent_branches_have_nothing_in_common() -> None:
+def test_independent_branches_share_no_weights() -> None:
     branches = _branches()
-    mine, yours = _parameters(branches["primary"]), _parameters(branches["privileged"])
-    assert not mine & yours
+    primary, privileged = _parameters(branches["primary"]), _parameters(branches["privileged"])
+    assert not primary & privileged
     first, second = (next(branches[n].parameters()) for n in ("primary", "privileged"))
-    assert not torch.equal(first, second)  # nor do they begin as copies
+    assert not torch.equal(first, second)  # and they have different initial values
 
 
-def test_each_modality_makes_a_pass_of_its_own() -> None:
+def test_each_modality_has_its_own_forward_pass() -> None:
     torch.manual_seed(0)
     branches = _branches(sharing="shared")
     dark, bright = torch.rand(8, 3, 32, 32) * 0.1, torch.rand(8, 3, 32, 32)
-    together = branches({"primary": dark, "privileged": bright})
-    _, alone = branches["primary"](dark)
-    torch.testing.assert_close(together["primary"][1], alone)  # BatchNorm did not mix them
+    outputs = branches({"primary": dark, "privileged": bright})
+    _, separate = branches["primary"](dark)
+    torch.testing.assert_close(outputs["primary"][1], separate)  # BatchNorm did not mix them
 
 
-def test_the_expander_is_the_papers() -> None:
+def test_expander_matches_the_paper() -> None:
     kinds = [type(layer).__name__ for layer in Expander(96, 8192)]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
     widths = [m.out_features for m in Expander(96, 8192) if isinstance(m, nn.Linear)]
@@ -71,8 +71,8 @@ def test_names_must_differ() -> None:
         Branches(plan_branches(_options())[:1] * 2, 16)
 
 
-def test_a_name_can_be_lent_anothers_weights() -> None:
-    """TriDeNT: two views of the primary through one branch, the privileged through its own."""
+def test_trident_views_of_the_primary_share_one_branch() -> None:
+    """TriDeNT: two views of the primary use one branch, the privileged view another one."""
     names = ("primary", "twin", "privileged")
     branches = _branches(kind="trident")
     assert branches["twin"] is branches["primary"]
@@ -81,25 +81,25 @@ def test_a_name_can_be_lent_anothers_weights() -> None:
         "primary",
         "privileged",
     }
-    made = branches({name: torch.rand(4, 3, 32, 32) for name in names})
-    assert tuple(made) == names
+    outputs = branches({name: torch.rand(4, 3, 32, 32) for name in names})
+    assert tuple(outputs) == names
 
 
-def test_each_branch_can_have_an_architecture_of_its_own() -> None:
+def test_each_branch_can_have_its_own_architecture() -> None:
     branches = _branches(encoder="test_vit", privileged_encoder="test_resnet")
     images = torch.rand(4, 3, 32, 32)
-    made = branches({"primary": images, "privileged": images})
-    assert {n: tuple(y.shape) for n, (y, _) in made.items()} == {
+    outputs = branches({"primary": images, "privileged": images})
+    assert {n: tuple(y.shape) for n, (y, _) in outputs.items()} == {
         "primary": (4, 64),
         "privileged": (4, 96),
     }
-    assert {tuple(z.shape) for _, z in made.values()} == {(4, 32)}
+    assert {tuple(z.shape) for _, z in outputs.values()} == {(4, 32)}
 
 
-def test_trident_lends_the_primary_its_architecture_too() -> None:
+def test_trident_twin_has_the_architecture_of_the_primary() -> None:
     keys = {
-        one.name: (one.key, one.encoder)
-        for one in plan_branches(
+        plan.name: (plan.key, plan.encoder)
+        for plan in plan_branches(
             _options(kind="trident", encoder="test_vit", privileged_encoder="test_resnet")
         )
     }
@@ -110,23 +110,23 @@ def test_trident_lends_the_primary_its_architecture_too() -> None:
     }
 
 
-def test_vectors_have_an_encoder_beside_images() -> None:
+def test_vectors_and_images_have_separate_encoders() -> None:
     branches = _branches(privileged="vector:40", privileged_encoder="mlp:hidden=24")
-    made = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 40)})
-    assert made["privileged"][0].shape == (4, 24)
-    assert made["privileged"][1].shape == made["primary"][1].shape == (4, 32)
+    outputs = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 40)})
+    assert outputs["privileged"][0].shape == (4, 24)
+    assert outputs["privileged"][1].shape == outputs["primary"][1].shape == (4, 32)
     assert check_encoder("mlp:hidden=24", (40,)) == 24
 
 
-def test_a_bare_branch_gives_its_representation() -> None:
+def test_branch_without_expander_returns_its_representation() -> None:
     branches = _branches(96, no_expander=("privileged",))
     images = torch.rand(4, 3, 32, 32)
-    made = branches({"primary": images, "privileged": images})
-    assert made["privileged"][0] is made["privileged"][1]
-    assert made["primary"][1].shape == (4, 96)
+    outputs = branches({"primary": images, "privileged": images})
+    assert outputs["privileged"][0] is outputs["privileged"][1]
+    assert outputs["primary"][1].shape == (4, 96)
 
 
-def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path: Path) -> None:
+def test_frozen_branch_takes_representations_and_is_not_trained(tmp_path: Path) -> None:
     save_file(build_encoder("test_resnet").network.state_dict(), tmp_path / "w.safetensors")
     branches = _branches(
         privileged_encoder=f"test_resnet:weights={tmp_path / 'w.safetensors'},mean=0.5,std=0.5",
@@ -135,14 +135,14 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
     branches.train()
     assert not branches["privileged"].encoder.training
     assert branches["primary"].encoder.training
-    made = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 96)})
-    sum(z.sum() for _, z in made.values()).backward()  # type: ignore[union-attr]
+    outputs = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 96)})
+    sum(z.sum() for _, z in outputs.values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is None for p in branches["privileged"].encoder.parameters())
     assert all(p.grad is not None for p in branches["privileged"].expander.parameters())
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (
             {"sharing": "shared", "privileged_encoder": "test_vit"},
@@ -167,12 +167,12 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
         ),
     ],
 )
-def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_contradictions_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         plan_branches(_options(**given))
 
 
-def test_widths_that_differ_are_refused() -> None:
+def test_different_widths_are_refused() -> None:
     with pytest.raises(
         ConfigError, match="width 96, but the others have width 32; give --width 96"
     ):

@@ -1,5 +1,5 @@
-"""Files in the form in which tools wrote them, each with what is right; they are not part of this
-repository. MFL_REAL_DATA names a folder, and `cases` lies beside it.
+"""Files as other tools wrote them, with expected results. They are not in this repository, but in
+the folder `cases` next to the folder that MFL_REAL_DATA names.
 """
 
 import os
@@ -48,7 +48,7 @@ BLANK = np.full((64, 64, 3), 255, np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("name", "areas", "left_out"),
+    ("name", "areas", "n_skipped"),
     [
         ("qupath_roi_after_detections.geojson", [100], 1),
         ("qupath_roi_before_detections.geojson", [100], 1),
@@ -57,12 +57,10 @@ BLANK = np.full((64, 64, 3), 255, np.uint8)
         ("tiatoolbox21_qupath.json", [100], 0),
     ],
 )
-def test_nuclei_are_those_that_were_drawn(
-    tmp_path: Path, name: str, areas: list[int], left_out: int
-) -> None:
+def test_drawn_nuclei_are_read(tmp_path: Path, name: str, areas: list[int], n_skipped: int) -> None:
     nuclei, skipped = read(tmp_path, name, BLANK)
     assert nuclei.areas.tolist() == areas
-    assert bool(skipped) == bool(left_out)
+    assert bool(skipped) == bool(n_skipped)
 
 
 @pytest.mark.parametrize(
@@ -73,26 +71,26 @@ def test_nuclei_are_those_that_were_drawn(
         ("qupath03_object_type_tile.geojson", "not a nucleus: "),
     ],
 )
-def test_what_is_no_nucleus_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+def test_objects_that_are_not_nuclei_are_refused(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
         read(tmp_path, name, BLANK)
 
 
 @pytest.mark.parametrize("name", ["annotationstore_to_geojson.geojson", "qupath_output.json"])
-def test_files_of_tiatoolbox_give_back_their_instances(tmp_path: Path, name: str) -> None:
+def test_tiatoolbox_files_restore_the_instances(tmp_path: Path, name: str) -> None:
     truth = np.load(CASES / "tiatoolbox" / "inst.npy")
     image = np.asarray(Image.open(CASES / "tiatoolbox" / "image.png").convert("RGB"))
     nuclei, _ = read(tmp_path, f"tiatoolbox/{name}", image, CONSEP)
     overlaps = []
     for number in range(1, len(nuclei.types) + 1):
-        mine = nuclei.instances == number
-        theirs = truth == np.bincount(truth[mine]).argmax()
-        overlaps.append((mine & theirs).sum() / (mine | theirs).sum())
+        predicted = nuclei.instances == number
+        reference = truth == np.bincount(truth[predicted]).argmax()
+        overlaps.append((predicted & reference).sum() / (predicted | reference).sum())
     assert len(overlaps) == 41
     assert np.mean(overlaps) >= 0.97
 
 
-def test_labels_that_are_none_are_refused_with_advice() -> None:
+def test_invalid_label_images_are_refused_with_advice() -> None:
     path = CASES / "labels" / "saturated_three_nuclei.png"
     with pytest.raises(UnreadablePatch, match=r"one id in several pieces: id 255 has 3 pieces"):
         LabelImages().read(path, (64, 64))
@@ -102,7 +100,7 @@ def test_labels_that_are_none_are_refused_with_advice() -> None:
 
 
 @pytest.mark.parametrize("image", ["", ",image=hires"])
-def test_places_are_scaled_by_the_factor_that_the_file_names(image: str) -> None:
+def test_positions_are_scaled_by_the_factor_in_the_file(image: str) -> None:
     source = open_source(f"spatial:{CASES}/spatial_hires,test=S2,patch=16,genes=3{image}")
     inside = 0
     for item in source.items():
@@ -111,7 +109,7 @@ def test_places_are_scaled_by_the_factor_that_the_file_names(image: str) -> None
     assert inside == 2 * 19 * 19  # a grid of 20 x 20 spots, the first 4 px from the edge
 
 
-def test_an_orientation_is_applied_in_every_format() -> None:
-    turned = [read_rgb(CASES / "images" / f"orient6.{end}") for end in ("tif", "png", "jpg")]
-    assert (turned[0] == turned[1]).all()
-    assert np.abs(turned[0].astype(int) - turned[2]).max() < 40
+def test_orientation_is_applied_in_every_format() -> None:
+    images = [read_rgb(CASES / "images" / f"orient6.{suffix}") for suffix in ("tif", "png", "jpg")]
+    assert (images[0] == images[1]).all()
+    assert np.abs(images[0].astype(int) - images[2]).max() < 40

@@ -1,4 +1,4 @@
-"""The command line: what a person types, and one sentence for every mistake."""
+"""The command line, and one sentence for every user error."""
 
 import errno
 import json
@@ -41,23 +41,23 @@ QUICK = [
 ]
 
 
-def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence that a command line is answered with, and that it ends with 2."""
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must exit with 2, and return its one-line error message."""
     capsys.readouterr()
     assert cli.run(arguments) == 2
     lines = re.split(r"\r|\n|\x1b\[A", capsys.readouterr().err)  # progress bars end in these
-    said = [line for line in lines if line.startswith("mfl ")]
-    assert len(said) == 1
-    assert "Traceback" not in said[0]
-    return said[0]
+    errors = [line for line in lines if line.startswith("mfl ")]
+    assert len(errors) == 1
+    assert "Traceback" not in errors[0]
+    return errors[0]
 
 
 def _noise(seed: int, shape: tuple[int, ...] = (20, 20, 3)) -> Any:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _folder(root: Path, classes: str = "AB", each: int = 10) -> Path:
-    for number in range(each * len(classes)):
+def _folder(root: Path, classes: str = "AB", per_class: int = 10) -> Path:
+    for number in range(per_class * len(classes)):
         path = root / classes[number % len(classes)] / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(_noise(number)).save(path)
@@ -65,25 +65,25 @@ def _folder(root: Path, classes: str = "AB", each: int = 10) -> Path:
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run([command, "--help"])
     assert caught.value.code == 0
-    said = capsys.readouterr().out
-    assert "usage: mfl" in said
-    assert len(said.splitlines()) > 8
+    output = capsys.readouterr().out
+    assert "usage: mfl" in output
+    assert len(output.splitlines()) > 8
 
 
-def test_a_mistyped_option_is_answered_with_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistyped_option_gets_suggestions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(["compare", "store", "--epoch", "3"])
     assert caught.value.code == 2
-    shown = capsys.readouterr().err
-    assert "--epochs" in shown
-    assert "mfl train" not in shown  # which has such an option too
+    error = capsys.readouterr().err
+    assert "--epochs" in error
+    assert "mfl train" not in error  # although it has this option too
 
 
-# What is wrong with a source: how it is made below `root`, and what must be said.
+# Unusable sources: functions that write them below `root`.
 def _missing(root: Path) -> Path:
     return root / "nowhere"
 
@@ -141,7 +141,7 @@ def _labels_differ(root: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (_missing, "nowhere"),
         (_one_class, "class"),
@@ -167,11 +167,11 @@ def _labels_differ(root: Path) -> Path:
         "labels differ",
     ],
 )
-def test_sources_that_cannot_be_used(
-    make: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_unusable_sources_are_refused(
+    make: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "store"
-    assert said in _fails(capsys, "ingest", str(make(tmp_path)), str(store))
+    assert message in error_of(capsys, "ingest", str(make(tmp_path)), str(store))
     assert not store.exists()
 
 
@@ -182,14 +182,14 @@ def test_single_bad_files_are_rejected_or_refused(
     (source / "A" / "text.png").write_text("not a picture")
     (source / "B" / "empty.png").touch()
     Image.fromarray(_noise(99, (24, 24, 3))).save(source / "B" / "large.png")
-    assert "--strict" in _fails(capsys, "ingest", str(source), str(tmp_path / "s"), "--strict")
+    assert "--strict" in error_of(capsys, "ingest", str(source), str(tmp_path / "s"), "--strict")
     assert cli.run(["ingest", str(source), str(tmp_path / "s")]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-2]
-    assert "contains 20 patches" in last
-    assert "3 rejected" in last
+    summary = capsys.readouterr().out.strip().splitlines()[-2]
+    assert "contains 20 patches" in summary
+    assert "3 rejected" in summary
 
 
-def test_groups_are_found_in_paths(tmp_path: Path) -> None:
+def test_groups_are_read_from_paths(tmp_path: Path) -> None:
     for number in range(24):
         path = tmp_path / "source" / "AB"[number % 2] / f"p{number // 4}_{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,17 +197,17 @@ def test_groups_are_found_in_paths(tmp_path: Path) -> None:
     source, store = str(tmp_path / "source"), tmp_path / "store"
     assert cli.run(["ingest", source, str(store), "--group", r"(p\d+)_"]) == 0
     opened = Store.open(store)
-    sides = opened.table.groupby("group")["split"].nunique()
-    assert len(sides) == 6
-    assert (sides == 1).all()
+    splits = opened.table.groupby("group")["split"].nunique()
+    assert len(splits) == 6
+    assert (splits == 1).all()
 
 
-def test_a_teacher_without_students_is_refused_unless_an_earlier_run_holds_one(
+def test_teacher_without_distillation_is_refused_for_new_runs(
     tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     earlier = run_config(tissue.path, tmp_path / "run", teacher="resnet18", epochs=1, batch=64)
-    typed = ["train", str(tissue.path), "--out", str(earlier.out), "--teacher", "resnet18"]
-    assert "--teacher is for students; give --kind distillation too" in _fails(capsys, *typed)
+    command = ["train", str(tissue.path), "--out", str(earlier.out), "--teacher", "resnet18"]
+    assert "--teacher is for students; give --kind distillation too" in error_of(capsys, *command)
     assert not earlier.out.exists()
     Run.begin(earlier, tissue.hash)
     assert cli.run(["train", "--config", str(earlier.out / "config.yaml")]) == 0
@@ -215,7 +215,7 @@ def test_a_teacher_without_students_is_refused_unless_an_earlier_run_holds_one(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--primary", "downsample:0"], "downsample"),
         (["--primary", "downsample:64"], "64"),
@@ -232,9 +232,9 @@ def test_a_teacher_without_students_is_refused_unless_an_earlier_run_holds_one(
         (["--teacher-size", "64"], "--teacher-size is for students"),
     ],
 )
-def test_comparisons_that_cannot_work(
+def test_impossible_comparisons_are_refused(
     arguments: list[str],
-    said: str,
+    message: str,
     tissue: Store,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -247,48 +247,54 @@ def test_comparisons_that_cannot_work(
             options[options.index(name) + 1] = value
         else:
             options += [name, value]
-    assert said in _fails(capsys, "compare", str(tissue.path), *fixed, *options)
+    assert message in error_of(capsys, "compare", str(tissue.path), *fixed, *options)
     assert not list(out.rglob("weights.safetensors"))
 
 
-def test_a_missing_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no store" in _fails(capsys, "compare", str(tmp_path / "none"), *QUICK)
+def test_missing_store_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no store" in error_of(capsys, "compare", str(tmp_path / "none"), *QUICK)
 
 
-def test_a_checkpoint_of_another_encoder(
+def test_checkpoint_of_another_encoder_is_refused(
     supervision: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = supervise(supervision)
     encoder = json.loads(run.encoder_path.read_text())
     encoder["branches"]["primary"]["encoder"] = "test_vit"
     run.finish(run.weights(), {}, encoder)
-    assert "checkpoint of another encoder" in _fails(capsys, "probe", str(run.path))
+    assert "checkpoint of another encoder" in error_of(capsys, "probe", str(run.path))
 
 
-def test_a_folder_that_holds_another_run(
+def test_folder_of_another_run_is_refused(
     supervision: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = supervise(supervision)
-    again = ["train", "--config", str(run.path / "config.yaml")]
-    assert cli.run(again) == 0  # the same run: nothing to do
-    assert "--lr was 0.001, is 0.01" in _fails(capsys, *again, "--lr", "0.01")
+    command = ["train", "--config", str(run.path / "config.yaml")]
+    assert cli.run(command) == 0  # the same run: nothing to do
+    assert "--lr was 0.001, is 0.01" in error_of(capsys, *command, "--lr", "0.01")
 
 
-def test_a_run_is_repeated_from_its_own_folder(
+def test_run_is_repeated_from_its_config_file(
     tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = tmp_path / "first"
     arguments = ["train", str(tissue.path), "--out", str(first), *QUICK]
     assert cli.run(arguments) == 0
-    again = ["train", "--config", str(first / "config.yaml"), "--out", str(tmp_path / "second")]
-    assert cli.run(again) == 0
-    one, two = (Run.open(tmp_path / name) for name in ("first", "second"))
-    assert one.record.key == two.record.key
-    assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
+    repetition = [
+        "train",
+        "--config",
+        str(first / "config.yaml"),
+        "--out",
+        str(tmp_path / "second"),
+    ]
+    assert cli.run(repetition) == 0
+    first_run, second_run = (Run.open(tmp_path / name) for name in ("first", "second"))
+    assert first_run.record.key == second_run.record.key
+    assert first_run.weights_path.read_bytes() == second_run.weights_path.read_bytes()
     assert cli.run(["probe", str(first), "--probe-epochs", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "primary" in said
-    assert "privileged" in said
+    output = capsys.readouterr().out
+    assert "primary" in output
+    assert "privileged" in output
 
 
 def test_options_from_a_file_are_checked(
@@ -296,35 +302,35 @@ def test_options_from_a_file_are_checked(
 ) -> None:
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump({**to_flat(pretraining), "colour": "red"}))
-    assert "has the unknown option 'colour'; remove it" in _fails(
+    assert "has the unknown option 'colour'; remove it" in error_of(
         capsys, "train", "--config", str(file)
     )
     file.write_text("epoch: 3\n")
-    assert "did you mean epochs?" in _fails(capsys, "train", "--config", str(file))
+    assert "did you mean epochs?" in error_of(capsys, "train", "--config", str(file))
     for document in ("[1, 2]", "text", "null", "7"):
         file.write_text(document)
-        assert "must be a mapping of options" in _fails(capsys, "train", "--config", str(file))
+        assert "must be a mapping of options" in error_of(capsys, "train", "--config", str(file))
     file.write_text(yaml.safe_dump({**to_flat(pretraining), "lr": [1]}))
-    assert "'lr'" in _fails(capsys, "train", "--config", str(file))
+    assert "'lr'" in error_of(capsys, "train", "--config", str(file))
     file.write_bytes(b"\xff")
-    assert "cannot be read" in _fails(capsys, "train", "--config", str(file))
+    assert "cannot be read" in error_of(capsys, "train", "--config", str(file))
     file.write_text("[")
-    assert "cannot be read" in _fails(capsys, "train", "--config", str(file))
+    assert "cannot be read" in error_of(capsys, "train", "--config", str(file))
     missing = str(tmp_path / "none.yaml")
-    assert "cannot be read" in _fails(capsys, "train", "--config", missing)
+    assert "cannot be read" in error_of(capsys, "train", "--config", missing)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_a_file_may_leave_out_what_is_typed(command: str, tmp_path: Path) -> None:
-    """One file of settings then serves several stores."""
+def test_config_file_may_omit_typed_options(command: str, tmp_path: Path) -> None:
+    """So one file of settings can be used for several stores."""
     file = tmp_path / "options.yaml"
     file.write_text("{}")
     words = shlex.split(cli.COMMANDS[command].example)[1:]
-    given = cli._parse([*words, "--config", str(file)], command)
-    assert given == cli._parse(words, command)
+    parsed = cli._parse([*words, "--config", str(file)], command)
+    assert parsed == cli._parse(words, command)
 
 
-def test_what_neither_a_file_nor_the_arguments_give(
+def test_missing_required_argument_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "options.yaml"
@@ -334,49 +340,55 @@ def test_what_neither_a_file_nor_the_arguments_give(
     assert "STORE" in capsys.readouterr().err
 
 
-def test_a_run_of_unlabelled_patches_is_asked_on_labelled_ones(
+def test_run_on_unlabelled_patches_is_probed_on_labelled_ones(
     tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for row in range(24):
         (tmp_path / "patches").mkdir(exist_ok=True)
         image = Image.fromarray(np.asarray(tissue.array("he")[row]))
         image.save(tmp_path / "patches" / f"{row}.png")
-    bare, run = str(tmp_path / "bare"), tmp_path / "run"
-    assert cli.run(["ingest", str(tmp_path / "patches"), bare, "--unlabelled"]) == 0
+    unlabelled_store, run = str(tmp_path / "bare"), tmp_path / "run"
+    assert cli.run(["ingest", str(tmp_path / "patches"), unlabelled_store, "--unlabelled"]) == 0
     file = tmp_path / "options.yaml"
     options = to_flat(run_config(tmp_path / "bare", run, primary="downsample:4", epochs=1, batch=8))
     file.write_text(yaml.safe_dump(options))
     assert cli.run(["train", "--config", str(file)]) == 0
     assert capsys.readouterr().out.endswith("run --store LABELLED\n")
-    asked = ["probe", str(run), "--store", str(tissue.path), "--probe-epochs", "2"]
-    assert cli.run(asked) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"whether they include test patches of {tissue.path}" in said
-    assert said.count("so the two are not compared") <= 1
-    assert "privileged" in said
-    predicted = ["predict", str(run), str(tmp_path / "patches"), "--to", str(tmp_path / "p.csv")]
-    assert cli.run(predicted) == 0  # with the probe that lies with the run now
+    probe_command = ["probe", str(run), "--store", str(tissue.path), "--probe-epochs", "2"]
+    assert cli.run(probe_command) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"whether they include test patches of {tissue.path}" in output
+    assert output.count("so the two are not compared") <= 1
+    assert "privileged" in output
+    predict_command = [
+        "predict",
+        str(run),
+        str(tmp_path / "patches"),
+        "--to",
+        str(tmp_path / "p.csv"),
+    ]
+    assert cli.run(predict_command) == 0  # with the probe that is now in the run's folder
     assert "another store" not in capsys.readouterr().out
 
 
-def test_a_full_disk_while_training(
+def test_full_disk_during_training_is_reported(
     supervision: RunConfig,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
+    def raise_disk_full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "weights.safetensors")
 
-    monkeypatch.setattr("morefromless.runs.save_file", full)
+    monkeypatch.setattr("morefromless.runs.save_file", raise_disk_full)
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump(to_flat(supervision)))
-    assert "disk is full" in _fails(capsys, "train", "--config", str(file))
+    assert "disk is full" in error_of(capsys, "train", "--config", str(file))
     assert not (supervision.out / "weights.safetensors").exists()
     assert not list(supervision.out.glob("*.partial"))
 
 
-def test_views_are_written_to_be_looked_at(tissue: Store, tmp_path: Path) -> None:
+def test_views_command_writes_an_image(tissue: Store, tmp_path: Path) -> None:
     out = tmp_path / "views.png"
     arguments = [
         "views",
@@ -410,7 +422,7 @@ def test_views_are_written_to_be_looked_at(tissue: Store, tmp_path: Path) -> Non
         {"store_hash": {}},
     ],
 )
-def test_a_run_from_elsewhere_with_other_types(
+def test_run_record_with_wrong_types_is_refused(
     record: dict[str, Any],
     trained: dict[str, Run],
     tmp_path: Path,
@@ -418,20 +430,20 @@ def test_a_run_from_elsewhere_with_other_types(
 ) -> None:
     run = Run(Path(shutil.copytree(trained["supervised"].path, tmp_path / "run")))
     files.write_json(run.record_path, {**json.loads(run.record_path.read_text()), **record})
-    assert "run.json" in _fails(capsys, "probe", str(run.path))
+    assert "run.json" in error_of(capsys, "probe", str(run.path))
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_all_commands_fit_a_terminal(
+def test_list_of_commands_fits_the_terminal(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    shown = []
+    outputs = []
     for arguments in ([], ["-h"], ["--help"]):
         assert cli.run(arguments) == 0
-        shown.append(capsys.readouterr().out)
-    lines = shown[0].splitlines()
-    assert shown == [shown[0]] * 3
+        outputs.append(capsys.readouterr().out)
+    lines = outputs[0].splitlines()
+    assert outputs == [outputs[0]] * 3
     assert max(map(len, lines)) <= width
     for command, entry in cli.COMMANDS.items():
         assert any(line.startswith(f"  {command} ") for line in lines)
@@ -441,7 +453,7 @@ def test_all_commands_fit_a_terminal(
             )
 
 
-def test_a_version_and_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_and_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"morefromless {morefromless.__version__}\n"
     assert cli.run(["compair", "store"]) == 2
@@ -449,72 +461,72 @@ def test_a_version_and_a_mistyped_command(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_has_an_example_that_parses_and_types_in_words(
+def test_help_has_a_valid_example_and_plain_types(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         cli.run([command, "--help"])
-    shown = capsys.readouterr().out
-    assert not re.search(r"\b(STR|INT|FLOAT|PATH|None)\b", shown)
-    flat = " ".join(shown.replace("│", " ").split())
+    output = capsys.readouterr().out
+    assert not re.search(r"\b(STR|INT|FLOAT|PATH|None)\b", output)
+    flat = " ".join(output.replace("│", " ").split())
     for word, sentence in re.findall(r" (FILE|FOLDER) (File|Folder)\b", flat):
         assert sentence.upper() == word
-    body = shown.partition("\n\n")[2]
+    body = output.partition("\n\n")[2]
     assert max(map(len, body.splitlines())) <= 80
     assert body.splitlines()[-1].strip() == cli.COMMON_OPTIONS_NOTE
     assert all(
         option in cli.COMMON_OPTIONS_NOTE for option in cli.COMMON_OPTIONS if option != "--help"
     )
     example = cli.COMMANDS[command].example
-    assert " ".join(example.split()) in " ".join(shown.split())
+    assert " ".join(example.split()) in " ".join(output.split())
     words = shlex.split(example)[1:]
     assert type(cli._parse(words, words[0])) is cli.COMMANDS[command].config
     with pytest.raises(SystemExit):
         cli.run([*words, "--help"])
-    assert capsys.readouterr().out == shown
+    assert capsys.readouterr().out == output
 
 
-def test_a_terminal_without_unicode() -> None:
+def test_output_works_without_unicode() -> None:
     code = "from morefromless.cli import main; main()"
     for arguments in (["ingest", "--help"], ["compare", "µ×−"]):
-        shown = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             env={**os.environ, "LC_ALL": "C", "COLUMNS": "80"},
             capture_output=True,
             check=False,
         )
-        text = (shown.stdout + shown.stderr).decode("ascii")
+        text = (process.stdout + process.stderr).decode("ascii")
         assert "um per pixel" in text or "ux-" in text
         assert "Traceback" not in text
 
 
-def test_completion_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shell_completion_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(["--tyro-print-completion", "bash"])
     assert not caught.value.code
     assert "compare" in capsys.readouterr().out
 
 
-def test_status_and_report_say_what_a_folder_is(
+def test_status_and_report_name_the_kind_of_folder(
     trained: dict[str, Run], tissue: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = next(iter(trained.values())).path
     assert cli.run(["status", str(run)]) == 0
-    shown = capsys.readouterr().out
-    assert run.name in shown
-    assert f"Next: mfl probe {run}" in shown
+    output = capsys.readouterr().out
+    assert run.name in output
+    assert f"Next: mfl probe {run}" in output
     assert cli.run(["status", str(run.parent)]) == 0
     assert f"{run.parent.name}\t" in capsys.readouterr().out
-    assert f"mfl probe {run}" in _fails(capsys, "report", str(run))
+    assert f"mfl probe {run}" in error_of(capsys, "report", str(run))
     for command in ("status", "report"):
-        assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))
-    assert ".png nor .pdf" in _fails(capsys, "views", str(tissue.path), "--out", "x.tif")
+        assert f"mfl views {tissue.path}" in error_of(capsys, command, str(tissue.path))
+    assert ".png nor .pdf" in error_of(capsys, "views", str(tissue.path), "--out", "x.tif")
     file = str(run / "run.json")
-    assert "is a file; give a folder" in _fails(capsys, "represent", str(run), "--out", file)
+    assert "is a file; give a folder" in error_of(capsys, "represent", str(run), "--out", file)
 
 
-def test_status_looks_below_runs_and_counts_what_a_comparison_has_not_begun(
+def test_status_counts_runs_and_planned_runs(
     trained: dict[str, Run],
     tissue: Store,
     tmp_path: Path,
@@ -528,7 +540,7 @@ def test_status_looks_below_runs_and_counts_what_a_comparison_has_not_begun(
     monkeypatch.setattr("morefromless.runner.run_all", stop)
     monkeypatch.chdir(tmp_path)
     store = os.path.relpath(tissue.path, tmp_path)
-    assert "stopped" in _fails(capsys, "compare", store, "--seeds", "1", *QUICK)
+    assert "stopped" in error_of(capsys, "compare", store, "--seeds", "1", *QUICK)
     shutil.copytree(trained["supervised"].path, "runs/a")
     planned = Path("runs/compare/planned.json")
     assert cli.run(["status"]) == 0
@@ -541,10 +553,10 @@ def test_status_looks_below_runs_and_counts_what_a_comparison_has_not_begun(
     assert cli.run(["status", "runs/compare"]) == 0
     assert capsys.readouterr().out.count("compare\t") == 1
     planned.write_text("[1]")
-    assert "planned.json is damaged" in _fails(capsys, "status", "runs/compare")
+    assert "planned.json is damaged" in error_of(capsys, "status", "runs/compare")
 
 
-def test_options_after_an_equals_sign_and_the_users_folder(
+def test_options_accept_an_equals_sign_and_the_home_folder(
     tissue: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -558,21 +570,21 @@ def test_options_after_an_equals_sign_and_the_users_folder(
     assert (tmp_path / "sheets" / "a.png").is_file()
     assert cli.run([*arguments, "--out", "~/b.png"]) == 0
     assert (tmp_path / "b.png").is_file()
-    for needless in (["--config"], ["--config="]):
-        assert "--config needs a file" in _fails(capsys, "views", str(tissue.path), *needless)
+    for incomplete in (["--config"], ["--config="]):
+        assert "--config needs a file" in error_of(capsys, "views", str(tissue.path), *incomplete)
 
 
-def test_studies_of_one_name_are_two(
+def test_studies_of_the_same_name_are_listed_separately(
     trained: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained["supervised"].path
     for folder in ("a/compare", "b/compare"):
         shutil.copytree(run, tmp_path / folder / "runs" / run.name)
     assert cli.run(["status", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
-    assert "a/compare" in shown
-    assert "b/compare" in shown
-    begun = tmp_path / "b" / "compare" / "runs" / run.name
-    (begun / "weights.safetensors").unlink()
+    output = capsys.readouterr().out
+    assert "a/compare" in output
+    assert "b/compare" in output
+    unfinished = tmp_path / "b" / "compare" / "runs" / run.name
+    (unfinished / "weights.safetensors").unlink()
     assert cli.run(["status", str(tmp_path)]) == 0
-    assert f"- {begun} begun" in capsys.readouterr().out
+    assert f"- {unfinished} begun" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Jobs on a cluster: by submitit's local executor, and by programs that play SLURM."""
+"""Jobs on a cluster, with submitit's local executor and with fake SLURM programs."""
 
 import json
 import os
@@ -21,15 +21,15 @@ from morefromless.runner import status
 from morefromless.runs import Run
 from morefromless.training.train import train
 from tests.conftest import changed
-from tests.processes import status_of
+from tests.processes import exit_status
 
 LOCAL = Cluster(cluster="local", minutes=60, gpus=0, cpus=1)
 SLURM = Cluster(cluster="slurm")
 
 
 @pytest.fixture
-def two(pretraining: RunConfig, tmp_path: Path) -> list[RunConfig]:
-    """A run that is pre-empted once, and one that cannot be trained."""
+def configs(pretraining: RunConfig, tmp_path: Path) -> list[RunConfig]:
+    """Options of a run that is pre-empted once, and of one that cannot be trained."""
     objective = f"tests.scripted:Preempted:once={tmp_path / 'once'}"
     preempted = changed(
         pretraining, out=tmp_path / "preempted", checkpoint_every=2, objective=objective, threads=1
@@ -39,59 +39,62 @@ def two(pretraining: RunConfig, tmp_path: Path) -> list[RunConfig]:
 
 
 @pytest.fixture
-def sized(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the disk has room is another test's."""
+def enough_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the check of disk space, which other tests cover."""
     monkeypatch.setattr(cluster, "check_disk", lambda *_: None)
 
 
-def test_preempted_it_is_queued_again_and_ends_in_the_same_weights(
-    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_preempted_run_is_requeued_and_ends_with_the_same_weights(
+    configs: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     root = Path(__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{root / 'src'}")
-    one = two[0]
-    (job,) = submit([one], tmp_path, LOCAL)
-    assert submit([one], tmp_path, LOCAL) == []  # nothing is submitted twice
-    assert queued_jobs([Run(one.out)]) == {one.out: job.job_id}
+    config = configs[0]
+    (job,) = submit([config], tmp_path, LOCAL)
+    assert submit([config], tmp_path, LOCAL) == []  # nothing is submitted twice
+    assert queued_jobs([Run(config.out)]) == {config.out: job.job_id}
     job.wait()
     log = job.paths.stderr.read_text() + job.paths.stdout.read_text()
     assert "Bypassing signal SIGTERM" in log
     assert log.count("Starting with JobEnvironment") == 2
     assert job.paths.folder == tmp_path / "jobs"
-    assert queued_jobs([Run(one.out)]) == {}
+    assert queued_jobs([Run(config.out)]) == {}
 
-    assert Run(one.out).record.facts["resumed"] is True
-    whole = train(changed(one, out=tmp_path / "whole"))
-    expected, found = load_file(whole.weights_path), load_file(Run(one.out).weights_path)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert Run(config.out).record.facts["resumed"] is True
+    uninterrupted = train(changed(config, out=tmp_path / "whole"))
+    expected, actual = (
+        load_file(uninterrupted.weights_path),
+        load_file(Run(config.out).weights_path),
+    )
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
-def test_why_a_job_fails_stays_with_its_run(two: list[RunConfig]) -> None:
+def test_failure_reason_of_a_job_is_stored_with_its_run(configs: list[RunConfig]) -> None:
     with pytest.raises(MoreFromLessError) as caught:
-        Training(two[1])()
-    run = Run(two[1].out)
+        Training(configs[1])()
+    run = Run(configs[1].out)
     assert run.state == "failed"
     assert run.failure == str(caught.value)
 
 
-def test_a_job_is_queued_again_as_it_is(two: list[RunConfig]) -> None:
-    task = Training(two[0])
-    again = task.checkpoint()
-    assert isinstance(again, DelayedSubmission)
-    assert (again.function, again.args, again.kwargs) == (task, (), {})
+def test_requeued_job_is_unchanged(configs: list[RunConfig]) -> None:
+    task = Training(configs[0])
+    resubmission = task.checkpoint()
+    assert isinstance(resubmission, DelayedSubmission)
+    assert (resubmission.function, resubmission.args, resubmission.kwargs) == (task, (), {})
 
 
-def test_processes_that_load_patches_do_not_queue_a_job_again(
-    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_loading_processes_do_not_requeue_the_job(
+    configs: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(_: object) -> None:
         signal.signal(signal.SIGUSR2, lambda *_: (tmp_path / "again").touch())
-        assert status_of(lambda: signal.raise_signal(signal.SIGUSR2)) == 0
+        assert exit_status(lambda: signal.raise_signal(signal.SIGUSR2)) == 0
 
     monkeypatch.setattr(cluster, "train_run", load)
-    # In a process, for what is registered lasts as long as it.
-    assert status_of(Training(two[0])) == 0
+    # In a separate process, because the registered handlers stay until the process ends.
+    assert exit_status(Training(configs[0])) == 0
     assert not (tmp_path / "again").exists()
 
 
@@ -106,21 +109,23 @@ PROGRAMS = {
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which the programs of a SLURM that is played leave what they are given."""
-    programs, played = tmp_path / "bin", tmp_path / "played"
+    """Install fake SLURM programs; return the folder with copies of the submitted scripts."""
+    programs, scripts = tmp_path / "bin", tmp_path / "played"
     programs.mkdir()
-    played.mkdir()
+    scripts.mkdir()
     for name, text in PROGRAMS.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("SLURM_PLAYED", str(played))
-    return played
+    monkeypatch.setenv("SLURM_PLAYED", str(scripts))
+    return scripts
 
 
-@pytest.mark.usefixtures("sized")
-def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Path) -> None:
-    asked = Cluster(
+@pytest.mark.usefixtures("enough_disk")
+def test_slurm_script_has_the_requested_resources(
+    configs: list[RunConfig], tmp_path: Path, slurm: Path
+) -> None:
+    options = Cluster(
         cluster="slurm",
         partition="gpu",
         account="lab",
@@ -131,7 +136,7 @@ def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Pa
         cpus=6,
         memory=48,
     )
-    jobs = submit(two, tmp_path, asked)
+    jobs = submit(configs, tmp_path, options)
     assert [job.job_id for job in jobs] == ["1", "2"]
     script = (slurm / "0.sh").read_text()
     for line in (
@@ -151,78 +156,78 @@ def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Pa
         assert f"#SBATCH --{line}\n" in script
     assert f"{tmp_path}/jobs" in script
     plain = tmp_path / "plain"
-    submit([changed(two[0], out=plain)], tmp_path, Cluster(cluster="slurm", gpus=0))
+    submit([changed(configs[0], out=plain)], tmp_path, Cluster(cluster="slurm", gpus=0))
     script = (slurm / "2.sh").read_text()
     assert not any(word in script for word in ("--gpus", "--partition", "--account"))
 
 
-@pytest.mark.usefixtures("sized")
-def test_what_is_in_slurms_queue_is_not_submitted_again(
-    two: list[RunConfig], tmp_path: Path, slurm: Path
+@pytest.mark.usefixtures("enough_disk")
+def test_queued_runs_are_not_submitted_again(
+    configs: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
     queue = tmp_path / "queue"
-    runs = [Run(one.out) for one in two]
+    runs = [Run(config.out) for config in configs]
     runs[1].fail("What went wrong before.")
-    submit(two, tmp_path, SLURM)
-    assert status(runs)[1].state == "waiting"  # it is tried again
+    submit(configs, tmp_path, SLURM)
+    assert status(runs)[1].state == "waiting"  # it will be retried
     queue.write_text("1\n2\n77\n")
-    assert submit(two, tmp_path, SLURM) == []
+    assert submit(configs, tmp_path, SLURM) == []
     rows = status(runs, queued_jobs(runs))
     assert [(row.state, row.detail) for row in rows] == [("waiting", "job 1"), ("waiting", "job 2")]
     queue.write_text("2\n")  # the first was cancelled
-    assert [job.job_id for job in submit(two, tmp_path, SLURM)] == ["3"]
-    assert json.loads((two[0].out / "submitted.json").read_text())["job"] == "3"
-    queue.unlink()  # squeue fails: better none than twice
+    assert [job.job_id for job in submit(configs, tmp_path, SLURM)] == ["3"]
+    assert json.loads((configs[0].out / "submitted.json").read_text())["job"] == "3"
+    queue.unlink()  # squeue fails: nothing is submitted rather than submitted twice
     with pytest.raises(ConfigError, match="squeue does not respond, and 2 of the runs may be in"):
-        submit(two, tmp_path, SLURM)
+        submit(configs, tmp_path, SLURM)
     assert "job 3 (squeue does not respond" in status(runs, queued_jobs(runs))[0].detail
     assert len(list(slurm.glob("*.sh"))) == 3
 
 
-@pytest.mark.usefixtures("sized")
-def test_what_is_done_or_trained_is_not_submitted(
-    two: list[RunConfig], tmp_path: Path, slurm: Path
+@pytest.mark.usefixtures("enough_disk")
+def test_finished_and_running_runs_are_not_submitted(
+    configs: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
-    done, running = (Run.begin(one, "hash") for one in two)
+    done, running = (Run.begin(config, "hash") for config in configs)
     done.finish({"weight": torch.ones(1)}, {"seconds": 1.0}, {})
     with running.training():
-        assert submit(two, tmp_path, SLURM) == []
+        assert submit(configs, tmp_path, SLURM) == []
         assert [row.state for row in status([done, running])] == ["done", "running"]
     for damaged in ("[", "[]", '{"job": 7, "kind": [], "when": "", "host": ""}', "null"):
-        (running.path / "submitted.json").write_text(damaged)  # it is submitted anew
+        (running.path / "submitted.json").write_text(damaged)  # it is submitted again
         assert queued_jobs([running]) == {}
-        assert len(submit(two, tmp_path, SLURM)) == 1
+        assert len(submit(configs, tmp_path, SLURM)) == 1
     assert len(list(slurm.iterdir())) == 4
 
 
-@pytest.mark.usefixtures("sized")
-def test_what_the_cluster_refuses_is_one_sentence(
-    two: list[RunConfig], tmp_path: Path, slurm: Path
+@pytest.mark.usefixtures("enough_disk")
+def test_rejected_job_is_a_one_line_error(
+    configs: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
     (slurm / "refuse").touch()
     with pytest.raises(
         ConfigError, match=r"rejected the job of preempted \(Invalid account\); 0 of 2 are in"
     ):
-        submit(two, tmp_path, SLURM)
-    assert not (two[0].out / "submitted.json").exists()
+        submit(configs, tmp_path, SLURM)
+    assert not (configs[0].out / "submitted.json").exists()
 
 
-@pytest.mark.usefixtures("sized")
-def test_without_submitit_or_slurm_it_is_said(
-    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("enough_disk")
+def test_missing_submitit_or_slurm_is_reported(
+    configs: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="There is no SLURM on this machine"):
-        submit(two, tmp_path, SLURM)
+        submit(configs, tmp_path, SLURM)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(
         ConfigError, match=r"install it with: pip install 'morefromless\[cluster\]'"
     ):
-        submit(two, tmp_path, SLURM)
+        submit(configs, tmp_path, SLURM)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"minutes": 5}, "--minutes is 5; give 10 or more"),
         ({"gpus": 2}, "--gpus is 2, but a run trains on one"),
@@ -231,12 +236,12 @@ def test_without_submitit_or_slurm_it_is_said(
         ({"memory": 0}, "--memory is 0; give 1 or more"),
     ],
 )
-def test_what_cannot_be_asked_for(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_cluster_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Cluster(cluster="slurm", **options)
 
 
-def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]) -> None:
+def test_job_of_another_machine_or_time_is_not_queued(configs: list[RunConfig]) -> None:
     def queued(**fields: Any) -> dict[Path, str]:
         record = {
             "job": str(os.getpid()),
@@ -245,20 +250,20 @@ def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]
             "when": "2026-01-01",
             **fields,
         }
-        two[0].out.mkdir(exist_ok=True)
-        (two[0].out / "submitted.json").write_text(json.dumps(record))
-        return queued_jobs([Run(two[0].out)])
+        configs[0].out.mkdir(exist_ok=True)
+        (configs[0].out / "submitted.json").write_text(json.dumps(record))
+        return queued_jobs([Run(configs[0].out)])
 
-    assert queued() == {}  # a process of that number, but not submitit's
+    assert queued() == {}  # a process with that id, but not of submitit
     assert queued(host="elsewhere") == {}
     assert queued(job="none") == {}
 
 
 @pytest.mark.timeout(900)  # two processes; the machine may be busy
-def test_two_devices_are_two_processes_in_a_job_without_srun(
+def test_two_devices_start_two_processes_without_srun(
     pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of two stages: the second begins, in both processes, from what the first one wrote.
+    # A run of two stages: in both processes, the second stage starts from the files of the first.
     config = changed(pretraining, kind="fine-tuned", devices=2, epochs=1)
     for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)

@@ -1,4 +1,4 @@
-"""One function decides where networks run, and refuses."""
+"""Selection of the device, and the error if there is no GPU."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from morefromless.devices import available_gpus, resolve_device
 from morefromless.errors import ConfigError
 
 
-def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == "cpu"
     assert available_gpus() == []
@@ -15,7 +15,7 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_device("gpu")
 
 
-def test_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_with_gpus_is_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("auto") == resolve_device("gpu") == "cuda"

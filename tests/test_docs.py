@@ -1,4 +1,4 @@
-"""The documentation is true: links, command lines, options, and the README's Python."""
+"""The documentation is correct: links, command lines, options, and the README's Python."""
 
 import os
 import re
@@ -33,9 +33,9 @@ PAGES = [
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 HEADING = re.compile(r"^#+ (.*)$", re.M)
-ALONE = {"--help", "--version", "--tyro-print-completion"}
-"""What `mfl` takes without a command."""
-OLD = {"pretrain", "supervise", "transfer"}
+GLOBAL_OPTIONS = {"--help", "--version", "--tyro-print-completion"}
+"""Options of `mfl` without a command."""
+OLD_COMMANDS = {"pretrain", "supervise", "transfer"}
 """Commands of earlier versions, which the changelog may name."""
 
 
@@ -47,7 +47,7 @@ def name(page: Path) -> str:
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in LINK.findall(prose(page)):
         path, _, anchor = link.partition("#")
-        if path.startswith("live/"):  # made with the site, whose test asks for it
+        if path.startswith("live/"):  # built with the site, whose test checks it
             continue
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
@@ -67,12 +67,12 @@ def test_command_lines_parse(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
+def test_commands_and_options_in_prose_exist(page: Path) -> None:
     options = {option for command in COMMANDS.values() for option in flags(command.config)}
-    old = OLD if page.name == "CHANGELOG.md" else set()
+    old = OLD_COMMANDS if page.name == "CHANGELOG.md" else set()
     for code in re.findall(r"`([^`\n]+)`", prose(page)):
         if code.startswith("mfl "):
-            assert code.split()[1] in {*COMMANDS, "COMMAND", *ALONE, *old}, code
+            assert code.split()[1] in {*COMMANDS, "COMMAND", *GLOBAL_OPTIONS, *old}, code
         if code.startswith(("mfl ", "--")) and not old:
             assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options, code
 
@@ -83,19 +83,19 @@ def test_false_verdicts_are_counted_on_the_negative_control(tmp_path: Path) -> N
     assert {run.arm.privileged for run in study.runs} >= {"full:again"}
 
 
-def test_python_of_the_pages_runs_and_fills_a_page(
+def test_python_of_the_pages_runs_and_results_pages_are_filled(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code = python_of(PAGES[0])
-    for usual, small in {
+    for original, replacement in {
         '"path/to/patches"': '"synthetic:patches=180,patients=12,size=32"',
         "epochs=24": "epochs=1",
         "width=256": "width=16",
         "seeds=3": 'seeds=1, sharing=("shared",), jobs=1',
     }.items():
-        assert usual in code
-        code = code.replace(usual, small)
+        assert original in code
+        code = code.replace(original, replacement)
     names: dict[str, Any] = {}
     exec(code, names)
     assert len(names["embedding"].features) == 180
@@ -115,11 +115,11 @@ def test_python_of_the_pages_runs_and_fills_a_page(
 
     for number, row in enumerate(tissue.indices("test")[:2], 1):
         Image.fromarray(np.asarray(tissue.array("he")[row])).save(f"{number}.png")
-    used: dict[str, Any] = {}
+    namespace: dict[str, Any] = {}
     code = python_of(ROOT / "docs/how-to/use-a-frozen-encoder.md")
-    exec(code.replace('"runs/a"', repr(str(names["encoder"].folder))), used)
-    first = names["embedding"].features[tissue.indices("test")[:2]]
-    np.testing.assert_allclose(used["features"], first, rtol=1e-4, atol=1e-5)
+    exec(code.replace('"runs/a"', repr(str(names["encoder"].folder))), namespace)
+    expected = names["embedding"].features[tissue.indices("test")[:2]]
+    np.testing.assert_allclose(namespace["features"], expected, rtol=1e-4, atol=1e-5)
 
     page = "Prose.\n\n<!-- command -->old<!-- end -->\n\n<!-- tables -->old<!-- end -->\n\nMore.\n"
     program = runpy.run_path(str(ROOT / "docs/results/fill.py"))
@@ -139,12 +139,12 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     assert filled == f"Prose.\n\n<!-- {folder.name} -->\n\n| b |\n|---|\n\n<!-- end -->\n"
 
 
-def test_the_description_of_the_package_leads_nowhere_that_is_not_there(
+def test_package_description_has_no_relative_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    built = tmp_path / build.prepare_metadata_for_build_wheel(str(tmp_path))  # type: ignore[attr-defined]
-    metadata = PathDistribution(built).metadata
+    metadata_folder = tmp_path / build.prepare_metadata_for_build_wheel(str(tmp_path))  # type: ignore[attr-defined]
+    metadata = PathDistribution(metadata_folder).metadata
     description = metadata.get_payload()  # type: ignore[attr-defined]
     assert not LINK.search(description)
     assert "![" not in description
@@ -154,7 +154,7 @@ def test_the_description_of_the_package_leads_nowhere_that_is_not_there(
         assert metadata[field], field
 
 
-def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecasts_are_ordered_and_plotted_with_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs/results")
     program = runpy.run_path(str(ROOT / "docs/results/forecast.py"))
 
@@ -162,33 +162,39 @@ def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.Monkey
         return Interval(value, value - 0.02, value + 0.03, 0.95, "patch", 100, True, 0)
 
     points = [
-        program["Point"](f"store-{n}", look, around(n / 50), around(-n / 100), around(n * n / 900))
-        for n, look in enumerate([*["controls"] * 6, "hand-crafted features", "reference encoder"])
+        program["Point"](f"store-{n}", kind, around(n / 50), around(-n / 100), around(n * n / 900))
+        for n, kind in enumerate([*["controls"] * 6, "hand-crafted features", "reference encoder"])
     ]
     assert "| store-3 | +6.0 [+4.0, +9.0] | −3.0 [−5.0, 0.0] | +1.0" in program["table"](points)
     order = program["order"](points)
     assert "| headroom | the controls | 6 | 1.00 [1.00, 1.00] |" in order
     assert "| forecast | controls and tissue | 7 | −1.00 [−1.00, −1.00] |" in order
     panels = program["figure"](points).axes
-    assert [len(panel.containers) for panel in panels] == [3, 3]  # one a kind, with both intervals
+    # One per kind, with both intervals.
+    assert [len(panel.containers) for panel in panels] == [3, 3]
 
 
-@pytest.mark.timeout(600)  # a study is trained for it; the machine may be busy
-def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)  # it trains a study; the machine may be busy
+def test_site_builds_and_loads_nothing_from_the_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
-    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    without_warnings = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
     build = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env={**os.environ, **without_warnings},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert build.returncode == 0, build.stderr  # `strict`: a broken link or anchor fails it
     assert (tmp_path / "api/evaluation/results.html").is_file()
     gallery = (tmp_path / "gallery.html").read_text()
     for link in ("live/report.html", "live/explained/index.html"):
         assert f'href="{link}"' in gallery
-        live = (tmp_path / link).read_text()
-        assert "asymmetric, independent" in live
+        html = (tmp_path / link).read_text()
+        assert "asymmetric, independent" in html
         assert any((tmp_path / "live/explained/sheets").iterdir())
-        for picture in re.findall(r'<img[^>]+src="([^":]+)"', live):
+        for picture in re.findall(r'<img[^>]+src="([^":]+)"', html):
             assert (tmp_path / link).parent.joinpath(picture).is_file(), picture
     for page in tmp_path.rglob("*.html"):
         text = page.read_text()
@@ -197,7 +203,7 @@ def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> Non
 
 
 def command_lines(page: Path) -> Iterator[str]:
-    """The command lines of `mfl` in a page's fenced blocks, without those that leave words out."""
+    """The `mfl` commands in a page's fenced blocks, except incomplete ones (with `...`)."""
     for kind, block in FENCE.findall(page.read_text()):
         if kind != "sh":
             continue
@@ -214,7 +220,7 @@ def python_of(page: Path) -> str:
 
 def flags(config: type) -> Iterator[str]:
     """Every option of a command."""
-    yield from (*ALONE, "--config", "--trust", "--quiet", "--json")
+    yield from (*GLOBAL_OPTIONS, "--config", "--trust", "--quiet", "--json")
     hints = get_type_hints(config)
     for field in fields(config):
         if is_dataclass(hints[field.name]):

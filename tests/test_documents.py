@@ -1,4 +1,4 @@
-"""Whatever is wrong in a document is one error of one line."""
+"""Any invalid document is one error of one line."""
 
 import math
 from pathlib import Path
@@ -19,31 +19,31 @@ from morefromless.errors import DataError
 @pytest.mark.parametrize(
     "content", [b"!!bool x", b"a: 2026-13-45", b"[" * 5000, b"\xff", b"{", b"!!int ''"]
 )
-def test_whatever_yaml_provokes_is_one_error(content: bytes) -> None:
+def test_invalid_yaml_is_one_error(content: bytes) -> None:
     with pytest.raises(ValueError, match="not valid YAML"):
         parse_yaml(content)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": "\xff"}', b"[" * 100_000])
-def test_whatever_is_wrong_in_json_is_one_error(content: bytes, tmp_path: Path) -> None:
+def test_invalid_json_is_one_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError, match=r".+"):
         read_json(tmp_path / "a.json", dict)
 
 
-def test_whatever_is_wrong_in_parquet_is_one_error(tmp_path: Path) -> None:
+def test_invalid_parquet_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 \x00 PAR1")
     with pytest.raises((ValueError, OSError), match=r".+"):
         read_parquet(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("content", ['{"a": 1, "a": 2}', '{"a": NaN}', '"\\ud800"', "[" * 10**5])
-def test_whatever_is_wrong_in_typed_json_is_one_error(content: str) -> None:
+def test_invalid_typed_json_is_one_error(content: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_json(content, dict)
 
 
-def test_json_of_other_programs() -> None:
+def test_foreign_json_may_have_nan_and_repeated_keys() -> None:
     content = b'\xef\xbb\xbf{"metadata": 1, "metadata": NaN}'
     assert math.isnan(parse_foreign_json(content)["metadata"])
     with pytest.raises(RepeatedKey, match="it has 'metadata' twice"):
@@ -53,5 +53,5 @@ def test_json_of_other_programs() -> None:
             parse_foreign_json(damaged)
 
 
-def test_a_sentence_is_one_line() -> None:
+def test_error_message_is_one_line() -> None:
     assert str(DataError("a\nb\x1b[31m\ud800")) == "a b?[31m?"

@@ -1,4 +1,4 @@
-"""The edge of the process: files, folders and streams that are not as expected are one sentence."""
+"""Unusual files, folders and streams give an error of one sentence."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from morefromless.data.store import Store
 
 MAIN = "from morefromless.cli import main; main()"
 
-# What a person types, where {} is what is odd.
+# Commands, in which {} is the unusual path.
 COMMANDS = [
     "train --config {}.yaml",
     "ingest {}.npz new",
@@ -49,7 +49,7 @@ COMMANDS = [
     "report {}",
     "fetch crc-val-he-7k new --local {}",
 ]
-ODD: dict[str, Callable[[Path], object]] = {
+UNUSUAL_PATHS: dict[str, Callable[[Path], object]] = {
     "pipe": os.mkfifo,
     "folder": Path.mkdir,
     "nothing": Path.exists,
@@ -59,9 +59,9 @@ ODD: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("odd", ODD)
-def test_what_is_read_may_be_odd(
-    odd: str,
+@pytest.mark.parametrize("kind", UNUSUAL_PATHS)
+def test_unusual_input_paths_are_refused(
+    kind: str,
     tissue: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,13 +71,13 @@ def test_what_is_read_may_be_odd(
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(folder)
-        name = "x" * 300 if odd == "name too long" else "odd"
+        name = "x" * 300 if kind == "name too long" else "odd"
         words = command.replace("STORE", str(tissue.path)).format(name, name).split()
-        ending = command.partition("{}")[2].split(" ")[0]
-        ODD[odd](folder / f"{name}{ending if ending.startswith('.') else ''}")
+        suffix = command.partition("{}")[2].split(" ")[0]
+        UNUSUAL_PATHS[kind](folder / f"{name}{suffix if suffix.startswith('.') else ''}")
         assert cli.run(words) == 2, command
-        (sentence,) = (line for line in capsys.readouterr().err.splitlines() if "mfl " in line)
-        assert sentence.endswith((".", "?")), sentence
+        (message,) = (line for line in capsys.readouterr().err.splitlines() if "mfl " in line)
+        assert message.endswith((".", "?")), message
         assert not list((folder / "new").glob("*")), command
 
 
@@ -93,7 +93,7 @@ def test_what_is_read_may_be_odd(
         "publish STORE {}",
     ],
 )
-def test_what_is_written_may_stand_in_an_odd_place(
+def test_unusual_output_paths_are_refused(
     command: str,
     tissue: Store,
     tmp_path: Path,
@@ -102,19 +102,19 @@ def test_what_is_written_may_stand_in_an_odd_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = command.replace("STORE", str(tissue.path))
-    odd = Path("odd.png" if "{}.png" in command else "odd")
-    if odd.suffix:
-        odd.mkdir()
+    obstacle = Path("odd.png" if "{}.png" in command else "odd")
+    if obstacle.suffix:
+        obstacle.mkdir()
     else:
-        odd.touch()
-    for name in (odd.stem, "x" * 300):
+        obstacle.touch()
+    for name in (obstacle.stem, "x" * 300):
         assert cli.run(command.format(name).split()) == 2
-        said = capsys.readouterr().err
+        error = capsys.readouterr().err
         assert any(
-            word in said
+            word in error
             for word in ("too long", "is a file", "exists where", "exists already", "remove")
         )
-    assert list(Path().iterdir()) == [odd]
+    assert list(Path().iterdir()) == [obstacle]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_is_written_may_stand_in_an_odd_place(
         "demo",
     ],
 )
-def test_what_stands_in_a_folder_is_not_replaced(
+def test_existing_folders_are_not_overwritten(
     command: str, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = command.replace("STORE", str(tissue.path)).split()
@@ -142,7 +142,7 @@ def test_what_stands_in_a_folder_is_not_replaced(
     assert "is not a page of morefromless" in capsys.readouterr().err
 
 
-def test_a_folder_that_was_removed(
+def test_removed_working_directory_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -154,7 +154,7 @@ def test_a_folder_that_was_removed(
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
-def test_closed_streams(closed: str) -> None:
+def test_closed_streams_cause_no_traceback(closed: str) -> None:
     command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", MAIN, "fetch", "none"]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 2
@@ -165,9 +165,7 @@ def test_closed_streams(closed: str) -> None:
 
 @pytest.mark.parametrize("words", [["fetch"], ["compare", "--help"]], ids=" ".join)
 @pytest.mark.parametrize("place", ["closed", "/dev/full"])
-def test_output_that_nobody_reads_and_a_full_disk_are_no_traceback(
-    words: list[str], place: str
-) -> None:
+def test_closed_pipe_and_full_disk_cause_no_traceback(words: list[str], place: str) -> None:
     command = [sys.executable, "-c", MAIN, *words]
     with open(place if place != "closed" else os.devnull, "w") as file:
         process = subprocess.Popen(
@@ -179,14 +177,14 @@ def test_output_that_nobody_reads_and_a_full_disk_are_no_traceback(
         if process.stdout:
             process.stdout.close()
         assert process.stderr
-        said = process.stderr.read()
+        error = process.stderr.read()
     assert process.wait() == (141 if place == "closed" else 2)
-    assert "Traceback" not in said
-    assert "Exception ignored" not in said
-    assert ("no space left on device" in said) == (place != "closed")
+    assert "Traceback" not in error
+    assert "Exception ignored" not in error
+    assert ("no space left on device" in error) == (place != "closed")
 
 
-def test_a_notebooks_way_to_draw_is_not_asked_for() -> None:
+def test_notebook_backend_of_matplotlib_is_not_needed() -> None:
     code = "from morefromless import cli; cli.run(['--version']); from matplotlib import pyplot"
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.absent"}
     command = [sys.executable, "-c", f"{code}; pyplot.figure()"]

@@ -1,4 +1,4 @@
-"""A reader sees the old file or the new one."""
+"""Files are replaced atomically: a reader sees the old or the new file."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c.json").read_text()) == {"classes": ["ADI"]}
 
 
-def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
 
@@ -50,7 +50,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_what_the_disk_refuses_is_one_sentence(
+def test_disk_errors_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str, call: str
 ) -> None:
     def refuse(*_: object) -> None:
@@ -66,7 +66,7 @@ def test_what_the_disk_refuses_is_one_sentence(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_is_tried_before_there_is_anything_to_write(
+def test_output_path_is_checked_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.check_writable(tmp_path / "new" / "newer")
@@ -77,7 +77,7 @@ def test_a_place_is_tried_before_there_is_anything_to_write(
 
 
 def refuse_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of folders that may only be read; who runs the tests may be root."""
+    """Simulate a read-only file system, also if root runs the tests."""
     error = OSError(errno.EROFS, os.strerror(errno.EROFS))
     monkeypatch.setattr(files, "TemporaryFile", Mock(side_effect=error))
 
@@ -91,7 +91,7 @@ def refuse_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Read-only file system", "no write permission"),
     ],
 )
-def test_what_a_disk_refuses_is_known_in_other_libraries_words(
+def test_disk_errors_of_other_libraries_are_recognised(
     words: str, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(StorageError, match=reason), files.replacing(tmp_path / "w"):
@@ -104,13 +104,13 @@ def test_other_errors_pass_through(tmp_path: Path) -> None:
     assert not isinstance(caught.value, StorageError)
 
 
-def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="folder"):
         files.write_text(tmp_path / "file" / "a.txt", "x")
 
 
-def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None:
+def test_csv_escapes_formulas(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {"id": ["=1+1", "+a", "-b", "@c", "\td", "e=f", ""], "points": [-1.5, 2, 0, 1, 1, 1, 1]}
     )
@@ -120,13 +120,13 @@ def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None
     assert read["points"].tolist() == table["points"].tolist()
 
 
-def test_whole_numbers_of_which_some_are_not_known_stay_whole_in_a_csv(tmp_path: Path) -> None:
+def test_csv_keeps_integers_with_missing_values(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["=a", "b"], "x": pd.array([896, None], dtype="Int64")})
     files.write_csv(tmp_path / "table.csv", table)
     assert (tmp_path / "table.csv").read_text() == "id,x\n'=a,896\nb,\n"
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+def test_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     def write() -> None:
         with files.replacing(tmp_path / "a.txt") as temporary:
             temporary.touch()
@@ -135,16 +135,16 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     with child(write):
         until(lambda: any(tmp_path.iterdir()))
         (temporary,) = tmp_path.iterdir()
-        other = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
-        other.touch()
+        foreign = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
+        foreign.touch()
         files.sweep(tmp_path)
         assert temporary.exists()
-        assert other.exists()
+        assert foreign.exists()
         files.sweep(tmp_path, 0)
-        assert temporary.exists()  # it still writes
-        other.touch()
+        assert temporary.exists()  # its writer is still running
+        foreign.touch()
     files.sweep(tmp_path)
     assert not temporary.exists()
-    assert other.exists()
+    assert foreign.exists()
     files.sweep(tmp_path, 0)
-    assert not other.exists()
+    assert not foreign.exists()

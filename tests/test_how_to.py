@@ -25,15 +25,15 @@ from tests.data.spatial_zarr import write_spatialdata
 from tests.ingest.samples import folder
 from tests.ingest.test_tiling import annotate
 from tests.sources.test_spatial import section
-from tests.storage import served
+from tests.storage import s3_server
 from tests.test_docs import ROOT, command_lines
 
 
-def carry_out(page: str, *extra: str, **other: str) -> None:
-    """Run every command line of a page, with `other` words for some; those that train get the words
-    in `extra` too."""
+def run_page(page: str, *extra: str, **replacements: str) -> None:
+    """Run every command line of a page after replacing words. Commands that train also get the
+    words in `extra`."""
     for line in command_lines(ROOT / "docs/how-to" / page):
-        words = [other.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+        words = [replacements.get(word, word) for word in shlex.split(line, comments=True)[1:]]
         assert run([*words, *(extra if words[0] in ("train", "compare") else ())]) == 0, line
 
 
@@ -42,8 +42,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def tiny(**other: object) -> list[str]:
-    options = {**TINY, "width": 16, **other}
+def tiny(**overrides: object) -> list[str]:
+    options = {**TINY, "width": 16, **overrides}
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
@@ -63,10 +63,10 @@ def test_air_gapped(
     monkeypatch.setattr(catalogue, "public_set", lambda _: small)
     monkeypatch.setattr("morefromless.ingest.opening.public_set", lambda _: small)
     monkeypatch.setattr("urllib.request.urlopen", None)  # no network is called
-    carry_out("air-gapped.md", **{"/media/disk": str(tmp_path / "disk")})
-    shown = capsys.readouterr().out
-    assert "nct-crc-he-100k" in shown
-    assert "CC BY 4.0" in shown
+    run_page("air-gapped.md", **{"/media/disk": str(tmp_path / "disk")})
+    output = capsys.readouterr().out
+    assert "nct-crc-he-100k" in output
+    assert "CC BY 4.0" in output
     store = Store.open(Path("stores/val"))
     assert store.meta.datasheet.citation == sheet.citation
     assert store.um_per_px == 0.5
@@ -89,7 +89,7 @@ def test_your_own_data() -> None:
         {f"P0{p}_{c}_1.png": 10 * p + t for p in range(4) for t, c in enumerate(tissues)},
     )
     shutil.make_archive("patches", "zip", "patches")
-    carry_out("your-own-data.md", *tiny(batch=8))
+    run_page("your-own-data.md", *tiny(batch=8))
     classes = {name: Store.open(Path("stores") / name).classes for name in "abcde"}
     assert classes["a"] == classes["e"] == ("A", "B")
     assert Store.open(Path("stores/z")).hash == Store.open(Path("stores/a")).hash
@@ -107,12 +107,12 @@ def test_spatial() -> None:
         genes = [f"G{number}" for number in range(1000)]
         places = np.array([[130.0 + 20 * k, 140.0 + 10 * k] for k in range(12)])
         clusters = {"cluster": [str(9 if name == "A" and k == 0 else k % 2) for k in range(12)]}
-        drawn_as = {"counts": counts, "genes": genes, "places": places, "table": clusters}
-        section(Path("sections"), name, seed, **drawn_as, shape=(400, 500))
+        contents = {"counts": counts, "genes": genes, "places": places, "table": clusters}
+        section(Path("sections"), name, seed, **contents, shape=(400, 500))
         write_space_ranger(Path(f"visium/T{seed + 1}"), seed)
     for seed in (0, 3):
         write_spatialdata(Path(f"scverse/T{seed + 1}.zarr"), seed)
-    carry_out("spatial.md", *tiny(batch=8, epochs=1, warmup=0))
+    run_page("spatial.md", *tiny(batch=8, epochs=1, warmup=0))
     spots = Store.open(Path("stores/spots"))
     assert spots.classes == ("0", "1")
     assert spots.arrays["expression"].shape == (47, 1000)
@@ -124,7 +124,7 @@ def test_spatial() -> None:
 
 
 def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # no process a slide
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # no process per slide
     for number in range(4):
         tissue = ("tumour", "normal")[number % 2]
         path = Path(f"slides/{tissue}/{number}.ome.tif")
@@ -132,7 +132,7 @@ def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
         write_ome(path, drawn(640, number), um_per_px=0.5)
         regions = [("gland", 0, 0, 224, 640), ("stroma", 224, 0, 640, 640)]
         annotate(Path("annotations"), str(number), *regions)
-    carry_out("whole-slides.md", *tiny(batch=4), "--warmup", "0")
+    run_page("whole-slides.md", *tiny(batch=4), "--warmup", "0")
     power, field = Store.open(Path("stores/power")), Store.open(Path("stores/field"))
     assert power.arrays["low-power"].shape[1:] == (56, 56, 3)
     assert (field.scale("he"), field.scale("context")) == (0.5, 2.0)
@@ -143,17 +143,17 @@ def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_external_validation() -> None:
     patients = {f"P{p}_{i}.png": 100 * p + i for p in range(8) for i in range(3)}
-    two = {
+    files = {
         f"{c}/{n}": seed + 10_000 * t for t, c in enumerate("ABC") for n, seed in patients.items()
     }
-    folder(Path("patches"), two)
-    folder(Path("hospital"), {n: seed + 1000 for n, seed in two.items()})
-    others = ("tumor", "normal", "artefact")
+    folder(Path("patches"), files)
+    folder(Path("hospital"), {n: seed + 1000 for n, seed in files.items()})
+    clinic_classes = ("tumor", "normal", "artefact")
     folder(
         Path("clinic"),
-        {f"{c}/{i}.png": 5000 + 10 * t + i for t, c in enumerate(others) for i in range(4)},
+        {f"{c}/{i}.png": 5000 + 10 * t + i for t, c in enumerate(clinic_classes) for i in range(4)},
     )
-    carry_out("external-validation.md", *tiny(batch=8, seeds=1, jobs=1), "--sharing", "shared")
+    run_page("external-validation.md", *tiny(batch=8, seeds=1, jobs=1), "--sharing", "shared")
     table = pd.read_csv("runs/a/validation-b/validation.csv", keep_default_na=False)
     accuracy = table[table["metric"] == "accuracy"]
     assert set(accuracy["cohort"]) == {"internal", "external"}
@@ -166,7 +166,7 @@ def test_stain(tissue: Store) -> None:
     Path("stores/mine").symlink_to(tissue.path)
     names = {f"P{p}_{c}_1.png": 10 * p + t for p in range(4) for t, c in enumerate("AB")}
     folder(Path("scans"), names)
-    carry_out("stain.md", *tiny(epochs=1, warmup=0))
+    run_page("stain.md", *tiny(epochs=1, warmup=0))
     assert "each of 4 patients or slides" in " ".join(Store.open(Path("stores/normalised")).caveats)
     assert Path("views.png").is_file()
     assert Path("runs/stain/weights.safetensors").is_file()
@@ -188,16 +188,16 @@ def test_multiplex() -> None:
         label, group = ("positive", "negative")[k % 2], f"P{k // 2}"
         rows.append(f"{name},he/{name}.png,if/{name}.ome.tif,{label},{group}")
     Path("pairs.csv").write_text("\n".join(["id,he,if,label,group", *rows]))
-    carry_out("multiplex.md", *tiny(batch=4, epochs=1, warmup=0))
+    run_page("multiplex.md", *tiny(batch=4, epochs=1, warmup=0))
     assert Store.open(Path("stores/if")).arrays["if"].dtype == np.uint16
     weights = load_file("runs/if/weights.safetensors")
-    first = [w.shape[1] for n, w in weights.items() if "privileged" in n and w.ndim == 4]
-    assert 4 in first
+    n_channels = [w.shape[1] for n, w in weights.items() if "privileged" in n and w.ndim == 4]
+    assert 4 in n_channels
     assert Path("if.png").is_file()
 
 
 def test_larger_than_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     ingest(Synthetic(patches=90, patients=6, size=16), Path("stores/mine"), progress=False)
-    with served(monkeypatch):
-        carry_out("larger-than-the-disk.md", *tiny(size=16, epochs=1))
+    with s3_server(monkeypatch):
+        run_page("larger-than-the-disk.md", *tiny(size=16, epochs=1))
     assert Store.open(Path("stores/streamed")).hash == Store.open(Path("stores/mine")).hash

@@ -23,25 +23,25 @@ KILLS = 12
 
 
 def compare(config: StudyConfig) -> None:
-    """`mfl compare` without its tables and figures, in a process that may be killed."""
+    """`mfl compare` without tables and figures, in a process that may be killed."""
     runner.POLL_SECONDS = 0.1
     torch.set_num_threads(1)
-    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+    with Path(os.devnull).open("w") as devnull, redirect_stderr(devnull):
         study = Study.of(config)
         runner.run_all(study.runs, config.jobs)
         study.evaluate(progress=False).save(config.out)
 
 
-def started(work: Callable[..., object], *given: object) -> BaseProcess:
-    process = SERVER.Process(target=work, args=given)
+def start(work: Callable[..., object], *arguments: object) -> BaseProcess:
+    process = SERVER.Process(target=work, args=arguments)
     process.start()
     return process
 
 
-def written(out: Path) -> tuple[str, str, Any]:
+def saved_results(out: Path) -> tuple[str, str, Any]:
     """The table, the curves, and all numbers that are computed from them."""
-    everything = json.loads((out / "results.json").read_text())
-    numbers = {name: everything[name] for name in ("summaries", "contrasts", "data")}
+    content = json.loads((out / "results.json").read_text())
+    numbers = {name: content[name] for name in ("summaries", "contrasts", "data")}
     return (out / "results.csv").read_text(), (out / "curves.csv").read_text(), numbers
 
 
@@ -49,15 +49,13 @@ def weights(out: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in out.glob("runs/*/weights.safetensors")}
 
 
-def partial(out: Path) -> list[Path]:
+def partial_files(out: Path) -> list[Path]:
     return list(out.rglob(".*.partial"))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("server")
-def test_killed_again_and_again_it_ends_with_the_same_results(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_repeatedly_killed_study_gives_the_same_results(tissue: Store, tmp_path: Path) -> None:
     config = study_config(
         tissue.path,
         tmp_path / "whole",
@@ -68,42 +66,42 @@ def test_killed_again_and_again_it_ends_with_the_same_results(
         checkpoint_every=2,
         probe_epochs=5,
     )
-    started(int).join()  # by now everything is imported
-    began = time.monotonic()
-    process = started(compare, config)
+    start(int).join()  # afterwards everything is imported
+    start_time = time.monotonic()
+    process = start(compare, config)
     process.join()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start_time
     assert process.exitcode == 0
-    expected, trained = written(config.out), weights(config.out)
+    expected, trained = saved_results(config.out), weights(config.out)
     assert len(trained) == 3
-    assert not partial(config.out)
+    assert not partial_files(config.out)
 
-    def ended(out: Path, kills: int) -> None:
+    def check_results(out: Path, kills: int) -> None:
         assert process.exitcode == 0
-        assert written(out) == expected
+        assert saved_results(out) == expected
         assert weights(out) == trained
-        assert len(partial(out)) <= kills
+        assert len(partial_files(out)) <= kills
 
     rng = random.Random(0)
-    kills, rounds, since = 0, 0, 0
+    kills, rounds, kills_of_round = 0, 0, 0
     while kills < KILLS:
         out = tmp_path / f"killed-{rounds}"
-        process = started(compare, changed(config, out=out))
+        process = start(compare, changed(config, out=out))
         process.join(rng.uniform(0, seconds / 4))
         if process.is_alive():
             process.kill()
             process.join()
-            kills, since = kills + 1, since + 1
-        else:  # it came to its end between two kills, and another one begins
-            ended(out, since)
-            rounds, since = rounds + 1, 0
+            kills, kills_of_round = kills + 1, kills_of_round + 1
+        else:  # it finished between two kills; start a new study
+            check_results(out, kills_of_round)
+            rounds, kills_of_round = rounds + 1, 0
     out = tmp_path / f"killed-{rounds}"
-    process = started(compare, changed(config, out=out, jobs=2))  # workers go on where it was
+    process = start(compare, changed(config, out=out, jobs=2))  # workers resume it
     process.join()
-    ended(out, since)
+    check_results(out, kills_of_round)
 
-    # Nothing of what the kills left half-written stays for good.
-    for path in partial(out):
+    # Partial files of killed processes are removed once they are old.
+    for path in partial_files(out):
         os.utime(path, (time.time() - 4000,) * 2)
     runner.run_all(Study.of(changed(config, out=out)).runs)
-    assert not partial(out / "runs")
+    assert not partial_files(out / "runs")

@@ -1,4 +1,4 @@
-"""The package as a library: public names, what things say of themselves, wrong arguments."""
+"""The package as a library: public names, `repr` of objects, invalid arguments."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.conftest import study_config
 from tests.report.handmade import results
 
 
-def test_every_public_name_is_shown_and_there() -> None:
+def test_public_names_exist_and_are_listed() -> None:
     assert {"compare", "embed", "ingest", "load_encoder", "predict", "Study"} <= set(
         dir(morefromless)
     )
@@ -25,7 +25,7 @@ def test_every_public_name_is_shown_and_there() -> None:
         _ = morefromless.embd
 
 
-def test_ingest_is_the_function_however_it_was_imported(tmp_path: Path) -> None:
+def test_ingest_is_the_function_after_importing_the_package(tmp_path: Path) -> None:
     for _ in range(2):  # the second time, the package `morefromless.ingest` was imported
         report = morefromless.ingest(
             "synthetic:patches=60,size=32", tmp_path / "store", progress=False
@@ -33,7 +33,7 @@ def test_ingest_is_the_function_however_it_was_imported(tmp_path: Path) -> None:
     assert report.accepted == 60
 
 
-def test_things_say_what_they_are(tissue: Store, tmp_path: Path) -> None:
+def test_repr_describes_the_object(tissue: Store, tmp_path: Path) -> None:
     path = str(tissue.path)
     assert repr(tissue) == f"Store({path!r}: 135 train, 45 test; he, nuclei; 9 classes)"
     frozen = random_encoder("test_resnet", "downsample:4", 32, 0, tmp_path)
@@ -46,12 +46,12 @@ def test_things_say_what_they_are(tissue: Store, tmp_path: Path) -> None:
     assert repr(results()) == "Results(5 conditions evaluated on tissue: 2 runs on Own patches)"
 
 
-def test_one_text_for_several_values_is_named() -> None:
+def test_string_instead_of_a_list_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"tasks is the text 'tissue'; give .*\('tissue',\)"):
         StudyConfig(store=Path("store"), tasks="tissue")  # type: ignore[arg-type]
 
 
-def test_paths_may_be_text(tissue: Store, tmp_path: Path) -> None:
+def test_paths_may_be_strings(tissue: Store, tmp_path: Path) -> None:
     config = StudyConfig(store=str(tissue.path), out=str(tmp_path))  # type: ignore[arg-type]
     assert config.runs_folder == tmp_path / "runs"
     assert repr(Store.open(str(tissue.path))) == repr(tissue)
@@ -60,7 +60,7 @@ def test_paths_may_be_text(tissue: Store, tmp_path: Path) -> None:
     assert repr(morefromless.Results.load(str(tmp_path / "saved"))) == repr(table)
 
 
-def test_what_is_not_trained_is_not_asked(tissue: Store, tmp_path: Path) -> None:
+def test_untrained_study_is_not_evaluated(tissue: Store, tmp_path: Path) -> None:
     study = Study.of(study_config(tissue.path, tmp_path, sharing=["shared"], seeds=1), tissue)
     with pytest.raises(ConfigError, match=r"holds no run \(run.json is missing\)"):
         study.evaluate(progress=False)
@@ -69,7 +69,7 @@ def test_what_is_not_trained_is_not_asked(tissue: Store, tmp_path: Path) -> None
         study.evaluate(progress=False)
 
 
-def test_answers_and_probes_are_a_line(trained: dict[str, Run], tissue: Store) -> None:
+def test_repr_of_answers_and_probes_is_one_line(trained: dict[str, Run], tissue: Store) -> None:
     probe = morefromless.config.Probe(probe_epochs=2)
     [answer] = morefromless.evaluate(trained["symmetric"], tissue, probe)
     assert "LinearProbe(96 features -> 9 classes)" in repr(answer)

@@ -1,4 +1,4 @@
-"""Locks between processes, and how they end."""
+"""Locks between processes, and how they are released."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from morefromless.files import StorageError
 from morefromless.locks import holder, is_locked, locked
-from tests.processes import begin, holding
+from tests.processes import holding, start_process
 
 
 @pytest.fixture
@@ -26,84 +26,84 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "lock"
 
 
-def test_one_process_at_a_time(path: Path) -> None:
+def test_only_one_process_holds_a_lock(path: Path) -> None:
     assert not is_locked(path)
     assert holder(path) == "another process"
     with holding(lambda: locked(path)) as process:
         assert is_locked(path)
-        who, since = holder(path).split(" since ")
-        assert who == f"process {process} on {socket.gethostname()}"
+        owner, since = holder(path).split(" since ")
+        assert owner == f"process {process} on {socket.gethostname()}"
         assert abs(datetime.fromisoformat(since).timestamp() - time.time()) < 60
-        with locked(path) as got:
-            assert got is False
-        assert holder(path).startswith(who)  # who may not, does not write
-    assert not is_locked(path)  # the lock of a killed process is gone
-    with locked(path) as got:
-        assert got is True
-        with locked(path) as again:
-            assert again is False
+        with locked(path) as acquired:
+            assert acquired is False
+        assert holder(path).startswith(owner)  # without the lock, nothing is written
+    assert not is_locked(path)  # the lock of a killed process is released
+    with locked(path) as acquired:
+        assert acquired is True
+        with locked(path) as acquired_again:
+            assert acquired_again is False
     assert not is_locked(path)
-    assert holder(path).startswith(f"process {os.getpid()} on ")  # the last one
+    assert holder(path).startswith(f"process {os.getpid()} on ")  # the last holder
 
 
-def test_a_child_of_a_killed_process_does_not_keep_its_lock(path: Path) -> None:
+def test_child_of_a_killed_process_does_not_keep_the_lock(path: Path) -> None:
     orphan = path.with_name("orphan")
 
     @contextmanager
     def locked_with_a_child() -> Iterator[None]:
         with locked(path):
-            # As a process that loads patches.
-            orphan.write_text(str(begin(lambda: time.sleep(60))))
+            # Like a process that loads patches.
+            orphan.write_text(str(start_process(lambda: time.sleep(60))))
             yield
 
     with holding(locked_with_a_child):
         assert is_locked(path)
-    forked = int(orphan.read_text())
+    orphan_id = int(orphan.read_text())
     try:
-        os.kill(forked, 0)  # it lives
+        os.kill(orphan_id, 0)  # it still runs
         assert not is_locked(path)
     finally:
-        os.kill(forked, signal.SIGKILL)
+        os.kill(orphan_id, signal.SIGKILL)
 
 
-def test_who_only_looks_keeps_nobody_out(path: Path) -> None:
+def test_checking_a_lock_does_not_block_it(path: Path) -> None:
     with locked(path):
         pass
     file = path.open("rb")
     fcntl.flock(file, fcntl.LOCK_SH)  # as `is_locked` does
     threading.Timer(0.1, file.close).start()
-    with locked(path) as got:
-        assert got is True
+    with locked(path) as acquired:
+        assert acquired is True
         assert file.closed
 
 
-def test_a_file_system_without_locks_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any) -> None:
+def test_file_system_without_locks_gives_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_no_locks(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", refused)
-    with locked(path) as got:
-        assert got is None
+    monkeypatch.setattr(fcntl, "flock", raise_no_locks)
+    with locked(path) as acquired:
+        assert acquired is None
         assert not is_locked(path)
 
 
-def test_the_folder_that_is_removed_meanwhile_is_made_anew(
+def test_removed_folder_of_a_lock_is_created_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acquire, removed = FileLock.acquire, []
 
-    def late(lock: FileLock, **options: float) -> None:
-        if not removed:  # by who held the lock
+    def acquire_late(lock: FileLock, **options: float) -> None:
+        if not removed:  # by the process that held the lock
             removed.append(path.parent.rmdir())
         acquire(lock, **options)
 
-    monkeypatch.setattr(FileLock, "acquire", late)
-    with locked(path) as free:
-        assert free
+    monkeypatch.setattr(FileLock, "acquire", acquire_late)
+    with locked(path) as acquired:
+        assert acquired
     assert removed
 
 
-def test_a_place_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:
+def test_invalid_lock_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(StorageError, match="a file exists where a folder is needed"),

@@ -1,4 +1,4 @@
-"""The next step that `mfl ingest` prints works, whatever arrays a store has."""
+"""The next step that `mfl ingest` prints works for any arrays of a store."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def image(path: Path, seed: int, mode: str = "RGB") -> str:
 
 
 def table(root: Path, columns: dict[str, Any], labelled: bool = True) -> Path:
-    """40 patches of two classes. Columns are modes of images, or None for one of vectors."""
+    """40 patches of two classes. Values of `columns` are image modes, or None for vectors."""
     np.save(root / "v.npy", np.random.default_rng(0).random((40, 5), dtype=np.float32))
     rows = [",".join(["id", *["label"] * labelled, *columns])]
     for i in range(40):
@@ -39,15 +39,15 @@ def table(root: Path, columns: dict[str, Any], labelled: bool = True) -> Path:
     return root / "table.csv"
 
 
-def commands(shown: str) -> list[list[str]]:
-    """What stands after `Next:`."""
-    step = shown.strip().splitlines()[-1]
+def commands(output: str) -> list[list[str]]:
+    """The commands after `Next:`."""
+    step = output.strip().splitlines()[-1]
     assert step.startswith("Next: mfl ")
     return [shlex.split(part)[1:] for part in step.removeprefix("Next: ").split(", then ")]
 
 
 @pytest.mark.parametrize(
-    ("columns", "labelled", "last"),
+    ("columns", "labelled", "expected"),
     [
         ({"he": "RGB"}, True, "compare store"),
         (
@@ -81,10 +81,10 @@ def commands(shown: str) -> list[list[str]]:
         ({"he": "L"}, True, "train store --out RUN --kind symmetric --primary image:he,channels=1"),
     ],
 )
-def test_of_tables(
+def test_next_step_of_tables_works(
     columns: dict[str, Any],
     labelled: bool,
-    last: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -93,11 +93,11 @@ def test_of_tables(
     table(tmp_path, columns, labelled)
     assert run(["ingest", "table.csv", "store"]) == 0
     steps = commands(capsys.readouterr().out)
-    assert re.sub(r",low=\d+,high=\d+", "", " ".join(steps[1])) == last
-    works(steps, capsys)
+    assert re.sub(r",low=\d+,high=\d+", "", " ".join(steps[1])) == expected
+    run_steps(steps, capsys)
 
 
-def test_of_a_control(
+def test_next_step_of_a_control_works(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -107,10 +107,10 @@ def test_of_a_control(
     assert run(["ingest", source, "store"]) == 0
     steps = commands(capsys.readouterr().out)
     assert "full:primary" in steps[1]
-    works(steps, capsys)
+    run_steps(steps, capsys)
 
 
-def works(steps: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def run_steps(steps: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     tiny = {**TINY, "batch": 16, "epochs": 1}
     for words in steps:
         if words[0] in ("compare", "train"):

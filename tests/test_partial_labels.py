@@ -1,4 +1,4 @@
-"""A store of which half has no label: all of it is trained on, the labelled half is asked."""
+"""A half labelled store: runs train on all patches and are evaluated on the labelled ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,8 @@ COUNT = 120
 
 
 def table(root: Path, source: Store, labelled_only: bool) -> Path:
-    """Every second patch of a store has a label; the others have none, or are not there."""
+    """Write a table of a store in which every second patch has a label; the rest has none, or is
+    excluded."""
     lines = []
     for row, (name, label) in enumerate(zip(source.table["id"], source.labels, strict=True)):
         Image.fromarray(source.array("he")[row]).save(root / f"{row}.png")
@@ -51,50 +52,58 @@ def table(root: Path, source: Store, labelled_only: bool) -> Path:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
-    """Of all patches, and of the labelled ones alone."""
+    """Stores of all patches, and of only the labelled ones."""
     root = tmp_path_factory.mktemp("partial")
-    drawn = ingest(Synthetic(patches=COUNT, patients=6, size=32), root / "drawn", progress=False)
-    whole, half = (
-        ingest(table(root, drawn.store, alone), root / f"store-{alone}", progress=False).store
-        for alone in (False, True)
+    synthetic = ingest(
+        Synthetic(patches=COUNT, patients=6, size=32), root / "drawn", progress=False
     )
-    return whole, half
+    partly_labelled, labelled = (
+        ingest(
+            table(root, synthetic.store, labelled_only),
+            root / f"store-{labelled_only}",
+            progress=False,
+        ).store
+        for labelled_only in (False, True)
+    )
+    return partly_labelled, labelled
 
 
 def ids(store: Store, split: str) -> set[str]:
     return set(store.table["id"][store.table["split"] == split])
 
 
-def test_all_are_trained_on_and_the_labelled_ones_are_asked(
+def test_all_patches_are_trained_on_and_labelled_ones_evaluated(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
-    whole, half = stores
-    assert ids(whole, "test") == ids(half, "test")
-    assert len(ids(whole, "train")) == len(ids(half, "train")) + COUNT // 2
-    options = run_config(whole.path, tmp_path / "run", epochs=1, batch=32)
+    partly_labelled, labelled = stores
+    assert ids(partly_labelled, "test") == ids(labelled, "test")
+    assert len(ids(partly_labelled, "train")) == len(ids(labelled, "train")) + COUNT // 2
+    options = run_config(partly_labelled.path, tmp_path / "run", epochs=1, batch=32)
     run = pretrain(replace(options, machine=replace(options.machine, probe_every=2)))
-    assert run.record.facts["steps"] == len(ids(whole, "train")) // 32 == 3
-    assert whole.caveats[1].startswith(f"{COUNT // 2} of {COUNT} patches have no label (")
-    answers = {a.frozen.name: a for a in evaluate(run, whole, Probe(probe="ridge"))}
+    assert run.record.facts["steps"] == len(ids(partly_labelled, "train")) // 32 == 3
+    assert partly_labelled.caveats[1].startswith(f"{COUNT // 2} of {COUNT} patches have no label (")
+    answers = {a.frozen.name: a for a in evaluate(run, partly_labelled, Probe(probe="ridge"))}
     curve = pd.read_csv(run.path / "curve.csv").set_index(["step", "branch"])["accuracy"]
     for name, frozen in load_encoders(run).items():
-        alone = evaluate_encoder(
-            replace(frozen, folder=None), half, Probe(probe="ridge"), "tissue", 0
+        expected = evaluate_encoder(
+            replace(frozen, folder=None), labelled, Probe(probe="ridge"), "tissue", 0
         )
-        np.testing.assert_allclose(answers[name].probabilities, alone.probabilities, atol=1e-5)
-        assert answers[name].labels.tolist() == alone.labels.tolist()
-        assert answers[name].store.classes == alone.store.classes == ("A", "B", "C")
-        assert curve[3, name] == pytest.approx(alone.scores.values["accuracy"], abs=1e-4)
+        np.testing.assert_allclose(answers[name].probabilities, expected.probabilities, atol=1e-5)
+        assert answers[name].labels.tolist() == expected.labels.tolist()
+        assert answers[name].store.classes == expected.store.classes == ("A", "B", "C")
+        assert curve[3, name] == pytest.approx(expected.scores.values["accuracy"], abs=1e-4)
 
 
-def test_floors_and_headroom_are_those_of_the_labelled_patches(
+def test_floors_and_headroom_use_only_labelled_patches(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
     floors, gains = [], []
     for number, store in enumerate(stores):
-        asked = store.select(build_modality("full"), task=build_task("tissue"))
+        selected = store.select(build_modality("full"), task=build_task("tissue"))
         floors.append(
-            floor_probabilities("mean-rgb", asked, "full", "tissue", 0.5, 0, tmp_path / f"{number}")
+            floor_probabilities(
+                "mean-rgb", selected, "full", "tissue", 0.5, 0, tmp_path / f"{number}"
+            )
         )
         config = HeadroomConfig(store=store.path, out=tmp_path / "h", components=4)
         gains.append(measure_headroom(config))
@@ -103,100 +112,116 @@ def test_floors_and_headroom_are_those_of_the_labelled_patches(
     assert gains[0].dense == gains[1].dense
 
 
-def test_a_study_plans_supervised_arms_of_the_labelled_patches(
+def test_supervised_arms_train_on_labelled_patches(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
-    whole, half = stores
-    few = len(ids(half, "train"))
+    partly_labelled, labelled = stores
+    n_labelled = len(ids(labelled, "train"))
     config = study_config(
-        whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few + 1, sharing=["shared"]
+        partly_labelled.path,
+        tmp_path / "b",
+        seeds=1,
+        epochs=1,
+        batch=n_labelled + 1,
+        sharing=["shared"],
     )
     study = Study.of(config)
     batches = {run.arm.kind: run.train.batch for run in study.runs}
-    assert batches == {"asymmetric": few + 1, "symmetric": few + 1, "supervised": few}
-    assert any(f"Supervised arms train in batches of {few}," in said for said in study.caveats)
-    longer = Study.of(replace(config, train=replace(config.train, batch=few // 2)))
+    assert batches == {
+        "asymmetric": n_labelled + 1,
+        "symmetric": n_labelled + 1,
+        "supervised": n_labelled,
+    }
+    assert any(
+        f"Supervised arms train in batches of {n_labelled}," in caveat for caveat in study.caveats
+    )
+    longer = Study.of(replace(config, train=replace(config.train, batch=n_labelled // 2)))
     assert longer.caveats[-1].startswith("Supervised arms train for as few as 2 steps, self-s")
     equal = Study.of(replace(longer.config, steps=4))
-    assert not any("as few as" in said for said in equal.caveats)
+    assert not any("as few as" in caveat for caveat in equal.caveats)
     run_all(study.runs, 1)
     data = next(iter(load_encoders(Run(study.runs[0].out)).values())).metadata.data
     assert data.classes == ("A", "B", "C")
     results = study.evaluate(progress=False)
     assert results.data.patches == {
-        "train": few + COUNT // 2,
+        "train": n_labelled + COUNT // 2,
         "val": 0,
-        "test": len(half.indices("test")),
+        "test": len(labelled.indices("test")),
     }
     assert {*results.data.classes["tissue"]} == {"A", "B", "C"}
-    majority = half.labels[half.indices("train")]
-    expected = np.mean(half.labels[half.indices("test")] == np.bincount(majority).argmax())
+    train_labels = labelled.labels[labelled.indices("train")]
+    expected = np.mean(
+        labelled.labels[labelled.indices("test")] == np.bincount(train_labels).argmax()
+    )
     rows = results.table.query("arm == 'majority' and metric == 'accuracy'")
     assert rows["value"].tolist() == [pytest.approx(expected)] * 2
 
 
-def test_fine_tuning_takes_all_of_few_labels_at_a_time(
+def test_fine_tuning_uses_few_labels_in_one_batch(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
-    """It was refused where fewer patches than a batch had a label, which is what it is for."""
-    whole, half = stores
-    few = len(ids(half, "train"))
-    options = {"seeds": 1, "epochs": 2, "batch": few + 1, "sharing": ["shared"]}
-    study = Study.of(study_config(whole.path, tmp_path / "a", fine_tune=True, **options))
-    batches = f"Supervised and fine-tuned arms train in batches of {few}, "
-    assert any(said.startswith(batches) for said in study.caveats)
+    """Fewer labelled patches than a batch were once refused, although that is its main use."""
+    partly_labelled, labelled = stores
+    n_labelled = len(ids(labelled, "train"))
+    options = {"seeds": 1, "epochs": 2, "batch": n_labelled + 1, "sharing": ["shared"]}
+    study = Study.of(study_config(partly_labelled.path, tmp_path / "a", fine_tune=True, **options))
+    batches = f"Supervised and fine-tuned arms train in batches of {n_labelled}, "
+    assert any(caveat.startswith(batches) for caveat in study.caveats)
     runs = {run.arm.words: run for run in study.runs}
     tuned = runs["fine-tuned", "asymmetric", "shared"]
-    assert train(tuned).record.facts["batch"] == few
-    first = Run(tuned.out / "self-supervised")
-    assert first.record.facts["batch"] == few + 1
-    assert first.record.key == run_key(runs["asymmetric", "shared"], whole.hash)
+    assert train(tuned).record.facts["batch"] == n_labelled
+    pretraining = Run(tuned.out / "self-supervised")
+    assert pretraining.record.facts["batch"] == n_labelled + 1
+    assert pretraining.record.key == run_key(runs["asymmetric", "shared"], partly_labelled.hash)
 
 
-def test_fine_tuning_on_few_labels_has_epochs_of_its_own(
+def test_fine_tuning_on_few_labels_has_its_own_epochs(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
-    whole, half = stores
-    few = len(ids(half, "train"))
-    options = {"seeds": 1, "epochs": 2, "batch": few // 2, "sharing": ["shared"]}
-    config = study_config(whole.path, tmp_path, fine_tune=True, **options)
+    partly_labelled, labelled = stores
+    n_labelled = len(ids(labelled, "train"))
+    options = {"seeds": 1, "epochs": 2, "batch": n_labelled // 2, "sharing": ["shared"]}
+    config = study_config(partly_labelled.path, tmp_path, fine_tune=True, **options)
     fewer, steps = Study.of(config), Study.of(replace(config, steps=8))
     epochs = Study.of(replace(config, supervised_epochs=5))
-    assert any(said.startswith("Fine-tuned arms train for as few as 4 ") for said in fewer.caveats)
-    assert not any("as few as" in said for said in steps.caveats + epochs.caveats)
+    assert any(
+        caveat.startswith("Fine-tuned arms train for as few as 4 ") for caveat in fewer.caveats
+    )
+    assert not any("as few as" in caveat for caveat in steps.caveats + epochs.caveats)
     passes = []
     for study in (fewer, epochs, steps):
         tuned = next(run for run in study.runs if run.arm.pretraining_arm)
         start = replace(tuned, arm=tuned.arm.pretraining_arm)
-        # The run that it begins from is the study's own.
-        assert run_key(start, whole.hash) in [run_key(run, whole.hash) for run in study.runs]
+        # It starts from a run of the same study.
+        assert run_key(start, partly_labelled.hash) in [
+            run_key(run, partly_labelled.hash) for run in study.runs
+        ]
         passes.append((start.epochs, tuned.epochs))
-    per_epoch = (few + COUNT // 2) // (few // 2), 2  # steps, of all and of the labelled patches
+    # Steps with all patches and with the labelled ones.
+    per_epoch = (n_labelled + COUNT // 2) // (n_labelled // 2), 2
     assert passes == [(2, 2), (2, 5), (round(8 / per_epoch[0]), 8 // per_epoch[1])]
 
 
-def test_a_hold_out_has_every_class_on_both_sides(
+def test_hold_out_has_every_class_in_both_splits(
     stores: tuple[Store, Store], tmp_path: Path
 ) -> None:
-    held = write_hold_out_store(stores[0], tmp_path / "held", clusters=20)
-    asked = held.select(task=build_task("tissue"))
-    assert len(np.unique(asked.labels[asked.indices("test")])) == 3
-    assert len(held.table) == len(stores[0].indices("train"))
-    assert f"{stores[0].path.name}: {stores[0].caveats[1]}" in held.caveats
+    hold_out = write_hold_out_store(stores[0], tmp_path / "held", clusters=20)
+    selected = hold_out.select(task=build_task("tissue"))
+    assert len(np.unique(selected.labels[selected.indices("test")])) == 3
+    assert len(hold_out.table) == len(stores[0].indices("train"))
+    assert f"{stores[0].path.name}: {stores[0].caveats[1]}" in hold_out.caveats
 
 
 @pytest.mark.parametrize("classes", [0, 1])
-def test_a_view_that_labelled_training_patches_lack_is_not_asked(
-    tmp_path: Path, classes: int
-) -> None:
+def test_view_missing_from_labelled_patches_is_not_evaluated(tmp_path: Path, classes: int) -> None:
     lines = []
     rng = np.random.default_rng(0)
     for row in range(COUNT):
         pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{row}.png")
         label, split = "AB"[row // 2 % 2] if row % 2 else "", ("test", "train")[row % 3 > 0]
-        has = split == "test" or not label or (classes and label == "A")
-        lines.append((f"{row}", f"{row}.png", f"{row}.png" if has else "", label, split))
+        has_ihc = split == "test" or not label or (classes and label == "A")
+        lines.append((f"{row}", f"{row}.png", f"{row}.png" if has_ihc else "", label, split))
     table = pd.DataFrame(lines, columns=["id", "he", "ihc", "label", "split"])
     table.to_csv(tmp_path / "pairs.csv", index=False)
     path = tmp_path / "store"
@@ -214,8 +239,8 @@ def test_a_view_that_labelled_training_patches_lack_is_not_asked(
         calibrate(privileged, store, Probe(), "tissue")
 
 
-class Elsewhere(Synthetic):
-    """A cohort in which every third patch, or each, has no label, or is not there."""
+class PartlyLabelled(Synthetic):
+    """A cohort in which one of `every` patches has no label; `keep` includes these patches."""
 
     def __init__(self, keep: bool, every: int = 3) -> None:
         super().__init__(patches=90, patients=9, size=40, seed=7)
@@ -229,21 +254,26 @@ class Elsewhere(Synthetic):
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        return super().read(next(own for own in super().items() if own.id == item.id))
+        return super().read(
+            next(candidate for candidate in super().items() if candidate.id == item.id)
+        )
 
 
-def test_a_cohort_is_asked_its_labelled_patches(study: Study, tmp_path: Path) -> None:
+def test_cohort_is_evaluated_on_its_labelled_patches(study: Study, tmp_path: Path) -> None:
     run = next(run.out for run in study.runs if run.arm.kind == "asymmetric")
 
-    def external(name: str, source: Elsewhere) -> Results:
+    def external(name: str, source: PartlyLabelled) -> Results:
         ingest(source, tmp_path / name, split="test", progress=False, workers=1)
         out = tmp_path / f"validation-{name}"
         return validate(ValidateConfig(study=run, cohort=tmp_path / name, out=out)).external
 
-    partly, alone = external("a", Elsewhere(keep=True)), external("b", Elsewhere(keep=False))
+    partly, labelled_only = (
+        external("a", PartlyLabelled(keep=True)),
+        external("b", PartlyLabelled(keep=False)),
+    )
     assert len(Store.open(tmp_path / "a").table) == 90
-    pd.testing.assert_frame_equal(partly.table, alone.table, rtol=1e-4)
-    assert partly.data.patches == alone.data.patches == {"train": 0, "val": 0, "test": 60}
-    assert partly.data.classes == alone.data.classes
+    pd.testing.assert_frame_equal(partly.table, labelled_only.table, rtol=1e-4)
+    assert partly.data.patches == labelled_only.data.patches == {"train": 0, "val": 0, "test": 60}
+    assert partly.data.classes == labelled_only.data.classes
     with pytest.raises(DataError, match="has 'unlabelled', but the trained classes are"):
-        external("c", Elsewhere(keep=True, every=1))
+        external("c", PartlyLabelled(keep=True, every=1))

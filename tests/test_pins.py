@@ -1,4 +1,4 @@
-"""The pinned dependencies (`constraints.txt`) install wherever the README says."""
+"""The pinned dependencies (`constraints.txt`) install on every Python that the README names."""
 
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 PINS = Path(__file__).parents[1] / "constraints.txt"
-LEAST = "3.11.0"
+OLDEST_PYTHON = "3.11.0"
 
 
-def test_every_pin_is_for_the_oldest_python_too() -> None:
-    """Debian's 3.11 is 3.11.2, for which a package that asks for 3.11.5 is none."""
-    assert SpecifierSet(metadata("morefromless")["Requires-Python"]).contains(LEAST)
+def test_pins_support_the_oldest_python() -> None:
+    """Debian has Python 3.11.2, so a package that needs 3.11.5 does not install there."""
+    assert SpecifierSet(metadata("morefromless")["Requires-Python"]).contains(OLDEST_PYTHON)
     lines = PINS.read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     compared, newer = 0, {}
@@ -22,8 +22,8 @@ def test_every_pin_is_for_the_oldest_python_too() -> None:
             continue
         if installed["Version"] == version:
             compared += 1
-            asked = installed.get("Requires-Python", "")
-            if not SpecifierSet(asked).contains(LEAST):
-                newer[name] = asked
+            required = installed.get("Requires-Python", "")
+            if not SpecifierSet(required).contains(OLDEST_PYTHON):
+                newer[name] = required
     assert compared > 50
     assert newer == {}

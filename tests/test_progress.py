@@ -14,7 +14,7 @@ import pytest
 from morefromless import cli, progress
 from morefromless.config import RunConfig
 from morefromless.progress import Bar, Mode
-from morefromless.training import progress as of_training
+from morefromless.training import progress as training_progress
 from morefromless.training.train import train
 from tests.conftest import changed
 
@@ -25,14 +25,14 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_progress_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(progress.MODE_VARIABLE, raising=False)
 
 
-def shown(
+def progress_output(
     monkeypatch: pytest.MonkeyPatch, mode: Mode | None = None, stream: Any = None, every: float = 0
 ) -> str:
-    """What standard error gets of two loops, one within the other."""
+    """Run two nested loops and return what they write to standard error."""
     stream = stream or io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(progress, "MINUTE", every)
@@ -43,42 +43,42 @@ def shown(
     return str(stream.getvalue())
 
 
-def test_a_terminal_has_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(monkeypatch, stream=Terminal())
+def test_terminal_shows_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = progress_output(monkeypatch, stream=Terminal())
     assert "outer" in text
     assert "\r" in text
     assert "inner" not in text
     assert "\x1b[A" not in text  # no bar on a second line
 
 
-def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dumb_terminal_shows_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    text = shown(monkeypatch, stream=Terminal())
+    text = progress_output(monkeypatch, stream=Terminal())
     assert "outer: 1 of 2 run" in text
     assert not set("\r\x1b█|%") & set(text)
 
 
-def test_nothing_to_be_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_loop_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     assert list(Bar([], desc="none", file=stream)) == []
     assert "none" not in stream.getvalue()
 
 
-def test_a_log_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(monkeypatch)
+def test_log_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = progress_output(monkeypatch)
     assert "outer: 1 of 2 run" in text
     assert "inner: 2 of 3 batch" in text
     assert not set("\r\x1b█|%") & set(text)
-    assert shown(monkeypatch, every=60) == ""  # what takes less than a minute
+    assert progress_output(monkeypatch, every=60) == ""  # shorter than a minute
 
 
-def test_a_program_gets_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = shown(monkeypatch, "json").splitlines()
+def test_json_mode_writes_one_object_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = progress_output(monkeypatch, "json").splitlines()
     assert {json.loads(line)["task"] for line in lines} == {"outer", "inner"}
 
 
-def test_what_was_done_before_says_nothing_of_the_time_left(
+def test_time_left_ignores_work_done_before(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "MINUTE", 0)
@@ -89,13 +89,13 @@ def test_what_was_done_before_says_nothing_of_the_time_left(
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["seconds_left"] == 10
 
 
-def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown(monkeypatch, "quiet") == ""
-    assert shown(monkeypatch, "quiet", Terminal()) == ""
+def test_quiet_mode_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert progress_output(monkeypatch, "quiet") == ""
+    assert progress_output(monkeypatch, "quiet", Terminal()) == ""
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_options_of_progress_stand_before_or_after_the_command(
+def test_progress_options_work_before_or_after_the_command(
     before: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -105,30 +105,30 @@ def test_options_of_progress_stand_before_or_after_the_command(
     command = ["ingest", "synthetic:patches=60,size=16", str(tmp_path / "store"), "--workers", "1"]
     for option in ("--quiet", "--json"):
         assert cli.run([option, *command] if before else [*command, option]) == 0
-        written = capsys.readouterr().err.splitlines()
-        tasks = {json.loads(line)["task"] for line in written if line.startswith("{")}
+        lines = capsys.readouterr().err.splitlines()
+        tasks = {json.loads(line)["task"] for line in lines if line.startswith("{")}
         assert bool(tasks) == (option == "--json")
-        assert not any("\r" in line or "\x1b" in line for line in written)
+        assert not any("\r" in line or "\x1b" in line for line in lines)
         shutil.rmtree(tmp_path / "store")
 
 
-def test_a_process_that_is_killed_leaves_no_semaphore_of_a_bar() -> None:
+def test_bars_need_no_semaphore() -> None:
     assert isinstance(Bar.get_lock(), type(threading.RLock()))  # type: ignore[no-untyped-call]
 
 
-def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_of_the_log_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, _: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    assert shown(monkeypatch, stream=Full()) == ""
+    assert progress_output(monkeypatch, stream=Full()) == ""
     progress.warn("A sentence.")
 
 
-def test_training_says_loss_terms_rate_and_time(
+def test_training_logs_loss_terms_rate_and_time(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(of_training, "EPOCH_LOG_SECONDS", 0.0)
+    monkeypatch.setattr(training_progress, "EPOCH_LOG_SECONDS", 0.0)
     with progress.use_mode("json"):
         run = train(changed(pretraining, epochs=2))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -139,7 +139,7 @@ def test_training_says_loss_terms_rate_and_time(
     assert any("variance" in name for name in lines[0])
 
 
-def test_shares_of_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_sums_progress_of_parallel_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     with Bar(total=2, desc="runs", unit="runs", file=stream) as bar:

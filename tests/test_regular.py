@@ -1,4 +1,4 @@
-"""Only regular files are opened, and pipes are not waited for."""
+"""Only regular files are opened, and pipes do not block."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_bytes, read_regular
 
 
-def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
+def test_files_and_links_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert read_regular(tmp_path / "a") == read_regular(tmp_path / "b") == b"content"
 
 
-def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_paths_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
@@ -36,7 +36,7 @@ def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             read_regular(path)
 
 
-def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_folders_do_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(OSError, match="the path is a folder, a pipe or a device"):

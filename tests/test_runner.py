@@ -1,4 +1,4 @@
-"""Running many: what one run does to the others, and what several processes share."""
+"""Training of many runs: failures stay isolated, and several processes share the work."""
 
 import errno
 import os
@@ -29,12 +29,12 @@ from morefromless.training.train import train
 from tests.conftest import changed
 from tests.processes import alive, child, until
 
-Making = Callable[..., RunConfig]
+RunFactory = Callable[..., RunConfig]
 
 
 @pytest.fixture
-def run_of(pretraining: RunConfig, tmp_path: Path) -> Making:
-    """Runs of four steps with a `Scripted` objective, each under a name of its own."""
+def scripted_run(pretraining: RunConfig, tmp_path: Path) -> RunFactory:
+    """Return a function that creates options of runs of four steps with a `Scripted` objective."""
 
     def make(name: str, what: str = "fine", file: Path | None = None, **options: Any) -> RunConfig:
         words = f"what={what}" + (f",file={file}" if file else "")
@@ -49,18 +49,18 @@ def states(configs: list[RunConfig]) -> list[str]:
     return [Run(config.out).state for config in configs]
 
 
-def written(file: Path) -> list[list[str]]:
+def log_lines(file: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def test_whatever_ends_one_run_does_not_end_the_others(run_of: Making) -> None:
+def test_failed_runs_do_not_stop_the_others(scripted_run: RunFactory) -> None:
     configs = [
-        run_of("a", "defect"),
-        run_of("b", "full"),
-        run_of("c", "memory"),
-        run_of("d", width=48),
-        run_of("e", privileged="vector:5", privileged_encoder="mlp"),
-        run_of("f"),
+        scripted_run("a", "defect"),
+        scripted_run("b", "full"),
+        scripted_run("c", "memory"),
+        scripted_run("d", width=48),
+        scripted_run("e", privileged="vector:5", privileged_encoder="mlp"),
+        scripted_run("f"),
     ]
     with pytest.raises(TrainingError, match=r"^4 of 6 runs failed \(.* and 1 more\)"):
         run_all(configs, 1)
@@ -75,48 +75,51 @@ def test_whatever_ends_one_run_does_not_end_the_others(run_of: Making) -> None:
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_a_worker_that_dies_takes_its_run_alone_and_has_one_gpu_from_its_beginning(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_dead_worker_fails_only_its_own_run(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "available_gpus", lambda _: ["3", "GPU-5"])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     file = tmp_path / "log"
-    whats = {"a": "killed", "b": "tells", "c": "crashed", "d": "defect"}
-    configs = [run_of(name, what, file, device="auto") for name, what in whats.items()]
+    behaviours = {"a": "killed", "b": "tells", "c": "crashed", "d": "defect"}
+    configs = [scripted_run(name, what, file, device="auto") for name, what in behaviours.items()]
     with pytest.raises(TrainingError, match=r"^3 of 4 runs failed"):
-        run_all(configs)  # as many side by side as there are GPUs
+        run_all(configs)  # as many in parallel as there are GPUs
     assert states(configs) == ["failed", "done", "failed", "failed"]
     a, _, c, d = (Run(config.out).failure for config in configs)
     assert a == "Its process was killed by SIGKILL, perhaps because memory ran out."
     assert c == "Its process exited with code 3."
     assert d == "IndexError: index 7 is out of bounds"
 
-    lines = written(file)
+    lines = log_lines(file)
     assert len(lines) == 4
     assert {(gpu, mode) for _, gpu, mode, _ in lines} == {("3", "lines"), ("GPU-5", "lines")}
-    assert len({process for process, *_ in lines}) == 3  # the worker of `b` trained another run
+    # The worker of `b` also trained another run.
+    assert len({process for process, *_ in lines}) == 3
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def worker(said: str, code: int) -> workers._Worker:
-    """One whose process says this and ends."""
-    process = SimpleNamespace(stdin=StringIO(), stdout=StringIO(said), wait=lambda: code)
+def worker(output: str, code: int) -> workers._Worker:
+    """A worker whose process writes this output and exits."""
+    process = SimpleNamespace(stdin=StringIO(), stdout=StringIO(output), wait=lambda: code)
     new = object.__new__(workers._Worker)
     new.process = cast(Any, process)
     return new
 
 
-def test_a_bar_that_cannot_be_written_is_no_death_of_a_worker(run_of: Making) -> None:
-    def full(*_: object) -> None:
+def test_progress_error_does_not_fail_the_run(scripted_run: RunFactory) -> None:
+    def raise_disk_full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with progress.reported_to(full):
-        assert worker('["a", 0.5, ""]\nnull\n', 0).train(run_of("a")) is None
-        assert worker('["a", 0.5, ""]\n"OSError: it"\n', 0).train(run_of("a")) == "OSError: it"
+    with progress.reported_to(raise_disk_full):
+        assert worker('["a", 0.5, ""]\nnull\n', 0).train(scripted_run("a")) is None
+        assert (
+            worker('["a", 0.5, ""]\n"OSError: it"\n', 0).train(scripted_run("a")) == "OSError: it"
+        )
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "failure"),
+    ("output", "code", "failure"),
     [
         ("", 1, "Its process exited with code 1."),
         ('["a", 0.5, ""]\n["a", 0.', -9, "by SIGKILL, perhaps because memory ran out."),
@@ -124,33 +127,35 @@ def test_a_bar_that_cannot_be_written_is_no_death_of_a_worker(run_of: Making) ->
         ("", -40, "Its process was killed by signal 40."),  # a real-time signal has no name
     ],
 )
-def test_a_death_is_named(said: str, code: int, failure: str, run_of: Making) -> None:
-    assert str(worker(said, code).train(run_of("a"))).endswith(failure)
+def test_exit_reason_of_a_worker_is_named(
+    output: str, code: int, failure: str, scripted_run: RunFactory
+) -> None:
+    assert str(worker(output, code).train(scripted_run("a"))).endswith(failure)
 
 
-def test_a_run_that_several_studies_share_is_trained_once(run_of: Making, tmp_path: Path) -> None:
+def test_shared_run_is_trained_once(scripted_run: RunFactory, tmp_path: Path) -> None:
     file = tmp_path / "log"
-    run_all([run_of("a", "tells", file)] * 3, 1)
-    run_all([run_of("a", "tells", file)], 1)
-    assert len(written(file)) == 1
+    run_all([scripted_run("a", "tells", file)] * 3, 1)
+    run_all([scripted_run("a", "tells", file)], 1)
+    assert len(log_lines(file)) == 1
 
 
-def test_a_run_that_failed_is_tried_again_and_one_half_deleted_is_refused(run_of: Making) -> None:
-    whole, half = run_of("a"), run_of("b")
-    Run(whole.out).fail("What went wrong before.")
-    run_all([half], 1)
-    Run(half.out).record_path.unlink()
+def test_failed_run_is_retried_and_damaged_run_is_refused(scripted_run: RunFactory) -> None:
+    complete, damaged = scripted_run("a"), scripted_run("b")
+    Run(complete.out).fail("What went wrong before.")
+    run_all([damaged], 1)
+    Run(damaged.out).record_path.unlink()
     with pytest.raises(TrainingError, match=r"1 of 2 runs failed \(b\).* lost its run\.json"):
-        run_all([half, whole], 1)
-    assert states([whole, half]) == ["done", "failed"]
-    assert Run(half.out).weights_path.exists()
+        run_all([damaged, complete], 1)
+    assert states([complete, damaged]) == ["done", "failed"]
+    assert Run(damaged.out).weights_path.exists()
 
 
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [(None, ["0", "1"]), ("4,6", ["4", "6"]), ("GPU-a,GPU-b,-1,2", ["GPU-a", "GPU-b"])],
 )
-def test_gpus_go_by_the_names_that_they_were_given(
+def test_gpus_keep_their_visible_names(
     visible: str | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -167,114 +172,114 @@ def test_gpus_go_by_the_names_that_they_were_given(
         available_gpus("gpu")
 
 
-def test_two_commands_over_one_folder_share_the_work(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_commands_in_one_folder_share_the_runs(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    file, over = tmp_path / "log", tmp_path / "over"
-    configs = [run_of(str(seed), "tells", file, seed=seed) for seed in range(4)]
+    file, finished = tmp_path / "log", tmp_path / "over"
+    configs = [scripted_run(str(seed), "tells", file, seed=seed) for seed in range(4)]
 
-    def other() -> None:
+    def run_and_touch() -> None:
         run_all(configs, 1)
-        over.touch()
+        finished.touch()
 
-    with child(other):
+    with child(run_and_touch):
         run_all(configs, 1)
         assert states(configs) == ["done"] * 4
-        until(over.exists)
-    assert len(written(file)) == 4  # each was trained once
+        until(finished.exists)
+    assert len(log_lines(file)) == 4  # each run was trained once
 
 
-def test_a_run_that_another_process_trains_is_waited_for(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_run_of_another_process_is_waited_for(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "log"
     go = file.with_suffix(".go")
-    theirs, ours = run_of("a", "waits", file), run_of("b")
+    other_config, own_config = scripted_run("a", "waits", file), scripted_run("b")
 
     def sleep(_: float) -> None:
-        """Theirs goes on only once it is waited for."""
-        assert Run(ours.out).done
+        """Let the other process continue only when the runner waits for it."""
+        assert Run(own_config.out).done
         go.touch()
         time.sleep(0.05)
 
     monkeypatch.setattr(runner, "time", SimpleNamespace(sleep=sleep))
-    with child(lambda: train(theirs)) as other:
-        until(lambda: Run(theirs.out).state == "running" and written(file))
-        run_all([theirs, ours], 1)
+    with child(lambda: train(other_config)) as process:
+        until(lambda: Run(other_config.out).state == "running" and log_lines(file))
+        run_all([other_config, own_config], 1)
         assert go.exists()
-        assert Run(theirs.out).done
-        assert [line[0] for line in written(file)] == [str(other)]
+        assert Run(other_config.out).done
+        assert [line[0] for line in log_lines(file)] == [str(process)]
 
 
-def test_a_run_that_another_process_gives_up_is_taken_on(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_run_of_a_killed_process_is_resumed(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     file = tmp_path / "log"
-    config = run_of("a", "waits", file)
-    with child(lambda: train(config)) as other:
-        until(lambda: Run(config.out).state == "running" and written(file))
+    config = scripted_run("a", "waits", file)
+    with child(lambda: train(config)) as process:
+        until(lambda: Run(config.out).state == "running" and log_lines(file))
 
         def kill() -> None:
             file.with_suffix(".go").touch()
-            os.kill(other, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
-        os.kill(other, signal.SIGSTOP)
+        os.kill(process, signal.SIGSTOP)
         threading.Timer(0.5, kill).start()
         run_all([config], 1)
     assert Run(config.out).done
-    assert [line[0] for line in written(file)] == [str(other), str(os.getpid())]
+    assert [line[0] for line in log_lines(file)] == [str(process), str(os.getpid())]
 
 
-def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_run_that_fails_in_another_process_is_not_retried(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    config = run_of("a")
+    config = scripted_run("a")
     run = Run.begin(config, "hash")
-    begun = tmp_path / "begun"
+    started = tmp_path / "begun"
 
     def fail() -> None:
         with run.training():
-            begun.touch()
+            started.touch()
             time.sleep(0.5)
             raise TrainingError("The loss is not finite.")
 
     with child(fail):
-        until(begun.exists)
+        until(started.exists)
         with pytest.raises(
             TrainingError, match=r"1 of 1 .* of the first: The loss is not finite\. The"
         ):
             run_all([config], 1)
 
 
-def test_a_worker_that_cannot_be_started_fails_its_run_and_none_waits_for_it(
-    run_of: Making, monkeypatch: pytest.MonkeyPatch
+def test_worker_that_cannot_start_fails_its_run(
+    scripted_run: RunFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object, **__: object) -> None:
+    def raise_no_memory(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("morefromless.workers.subprocess.Popen", refused)
-    configs = [run_of("a"), run_of("b")]
+    monkeypatch.setattr("morefromless.workers.subprocess.Popen", raise_no_memory)
+    configs = [scripted_run("a"), scripted_run("b")]
     with pytest.raises(TrainingError, match=r"2 of 2 runs failed .* Cannot allocate memory"):
         run_all(configs, 2)
     assert "Cannot allocate memory" in str(Run(configs[1].out).failure)
 
 
-def test_a_worker_that_is_being_started_ends_with_the_others(
-    run_of: Making, monkeypatch: pytest.MonkeyPatch
+def test_starting_worker_is_killed_with_the_others(
+    scripted_run: RunFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Any] = []
+    created: list[Any] = []
     starting, go = threading.Event(), threading.Event()
 
     class Worker:
         def __init__(self, *_: object) -> None:
-            if made:
+            if created:
                 starting.set()
                 go.wait()
             self.alive = True
-            made.append(self)
+            created.append(self)
 
         def train(self, _: RunConfig) -> None:
             starting.wait()
@@ -283,35 +288,36 @@ def test_a_worker_that_is_being_started_ends_with_the_others(
             self.alive = False
 
     monkeypatch.setattr(workers, "_Worker", Worker)
-    ended = workers.outcomes([run_of("a"), run_of("b")], 2, [])
-    next(ended)
+    outcomes = workers.outcomes([scripted_run("a"), scripted_run("b")], 2, [])
+    next(outcomes)
     threading.Timer(0.2, go.set).start()
-    ended.close()
-    assert [worker.alive for worker in made] == [False, False]
+    outcomes.close()
+    assert [worker.alive for worker in created] == [False, False]
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_workers_share_the_cores_and_die_with_who_started_them_and_their_runs_go_on(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_workers_share_cores_and_end_with_their_parent(
+    scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "log"
     monkeypatch.setattr("morefromless.workers.available_cores", lambda: 7)
-    configs = [run_of(str(seed), "waits", file, seed=seed) for seed in range(2)]
+    configs = [scripted_run(str(seed), "waits", file, seed=seed) for seed in range(2)]
     with child(lambda: run_all(configs, 2)):
-        until(lambda: len(written(file)) == 2)
-        assert [line[3] for line in written(file)] == ["3", "3"]  # 3 threads x 2 workers <= 7 cores
+        until(lambda: len(log_lines(file)) == 2)
+        # 3 threads x 2 workers <= 7 cores
+        assert [line[3] for line in log_lines(file)] == ["3", "3"]
         assert states(configs) == ["running"] * 2
-    until(lambda: not any(alive(int(line[0])) for line in written(file)), seconds=30)
+    until(lambda: not any(alive(int(line[0])) for line in log_lines(file)), seconds=30)
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
 
     def interrupt() -> None:
-        until(lambda: len(written(file)) == 4)
+        until(lambda: len(log_lines(file)) == 4)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         run_all(configs, 2)
-    assert not any(alive(int(line[0])) for line in written(file))
+    assert not any(alive(int(line[0])) for line in log_lines(file))
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
     file.with_suffix(".go").touch()
     run_all(configs, 1)
@@ -319,10 +325,12 @@ def test_workers_share_the_cores_and_die_with_who_started_them_and_their_runs_go
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_a_script_needs_no_main_guard_and_workers_train_the_same_weights(
-    run_of: Making, tmp_path: Path
+def test_workers_need_no_main_guard_and_train_equal_weights(
+    scripted_run: RunFactory, tmp_path: Path
 ) -> None:
-    alone, *configs = (changed(run_of(name), objective="vicreg") for name in ("alone", "a", "b"))
+    reference, *configs = (
+        changed(scripted_run(name), objective="vicreg") for name in ("alone", "a", "b")
+    )
     options = [to_flat(config) for config in configs]
     script = tmp_path / "script.py"
     script.write_text(
@@ -331,22 +339,24 @@ def test_a_script_needs_no_main_guard_and_workers_train_the_same_weights(
         f"run_all([from_flat(RunConfig, one) for one in {options!r}], 2)\n"
         "print('once')\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert done.stdout == "once\n"
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert process.stdout == "once\n"
     assert states(configs) == ["done"] * 2
-    train(alone)
-    weights = [(config.out / "weights.safetensors").read_bytes() for config in (alone, *configs)]
+    train(reference)
+    weights = [
+        (config.out / "weights.safetensors").read_bytes() for config in (reference, *configs)
+    ]
     assert weights[0] == weights[1] == weights[2]
 
 
-def test_what_will_be_written_is_known_before(study: Study, run_of: Making) -> None:
+def test_needed_disk_space_is_predicted(study: Study, scripted_run: RunFactory) -> None:
     trained = {run.arm.kind: run for run in study.runs}
     assert needed_bytes(list(trained.values())) == 0
     fresh = [changed(run, out=run.out.with_name("none")) for run in trained.values()]
     weights = sum((run.out / "weights.safetensors").stat().st_size for run in trained.values())
     assert needed_bytes(fresh, 0) == pytest.approx(weights, rel=0.02)
-    # Two checkpoints of weights and two moments: the last is kept until the next is written.
-    stopped = run_of("stopped", epochs=2, checkpoint_every=4, objective="vicreg")
+    # Two checkpoints of weights and two moments: the old one stays until the next is written.
+    stopped = scripted_run("stopped", epochs=2, checkpoint_every=4, objective="vicreg")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "finish", lambda *_: None)
         train(stopped)
@@ -355,10 +365,10 @@ def test_what_will_be_written_is_known_before(study: Study, run_of: Making) -> N
     assert needed == pytest.approx(checkpoints, rel=0.03)
 
 
-def test_runs_for_which_the_disk_has_no_room_are_not_begun(
-    run_of: Making, monkeypatch: pytest.MonkeyPatch
+def test_runs_that_do_not_fit_on_the_disk_are_not_started(
+    scripted_run: RunFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configs = [run_of("a"), run_of("b", width=48)]
+    configs = [scripted_run("a"), scripted_run("b", width=48)]
     usage = shutil.disk_usage("/")._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
@@ -368,20 +378,20 @@ def test_runs_for_which_the_disk_has_no_room_are_not_begun(
     assert not configs[0].out.parent.exists()
 
 
-def test_a_gpu_that_is_not_there_is_missed_once(
-    run_of: Making, monkeypatch: pytest.MonkeyPatch
+def test_missing_gpu_is_reported_once(
+    scripted_run: RunFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    configs = [run_of(name, device="gpu") for name in "ab"]
+    configs = [scripted_run(name, device="gpu") for name in "ab"]
     with pytest.raises(ConfigError, match=r"^--device gpu was requested"):
         run_all(configs)
     assert not configs[0].out.parent.exists()
 
 
 @pytest.mark.parametrize("encoder", ["resnet50", "keras-v1", "vit_small_patch16_224"])
-def test_sizes_cost_no_memory(run_of: Making, encoder: str) -> None:
+def test_weight_sizes_are_computed_without_memory(scripted_run: RunFactory, encoder: str) -> None:
     """Two branches of ResNet-50 with expanders of 8192."""
-    config = run_of("a", encoder=encoder, width=8192, size=224)
+    config = scripted_run("a", encoder=encoder, width=8192, size=224)
     inputs = 384 if encoder.startswith("vit") else 2048
     expander = inputs * 8192 + 2 * 8192**2 + 3 * 8192 + 4 * 8192
     # Keras counts 23,587,712 and timm 25,557,032 - 2,049,000 for ResNet-50, 22,050,664 - 385,000
@@ -391,11 +401,11 @@ def test_sizes_cost_no_memory(run_of: Making, encoder: str) -> None:
     assert needed_bytes([config], 0) == pytest.approx(4 * parameters, rel=0.004)
 
 
-def test_every_run_is_in_one_state_with_its_reason(run_of: Making) -> None:
-    configs = [run_of(name) for name in ("done", "running", "failed", "begun", "waiting")]
+def test_every_run_has_one_state_with_its_reason(scripted_run: RunFactory) -> None:
+    configs = [scripted_run(name) for name in ("done", "running", "failed", "begun", "waiting")]
     done, running, failed, _, waiting = (Run(config.out) for config in configs)
-    assert [one.state for one in status(map(Run, (c.out for c in configs)))] == ["waiting"] * 5
-    assert not done.path.parent.exists()  # to look changes nothing
+    assert [run.state for run in status(map(Run, (c.out for c in configs)))] == ["waiting"] * 5
+    assert not done.path.parent.exists()  # `status` writes nothing
     for config in configs[:4]:
         Run.begin(config, "hash")
     done.finish({"weight": torch.ones(1)}, {"seconds": 1.0}, {})

@@ -1,4 +1,4 @@
-"""A run's folder: its state, who holds it, and what is told when half of it is gone."""
+"""A run's folder: its state, its lock, and errors for missing or damaged files."""
 
 import errno
 import fcntl
@@ -30,7 +30,7 @@ def options(tmp_path: Path) -> RunConfig:
     return RunConfig(store=Path("store"), out=tmp_path / "run")
 
 
-def begun(options: RunConfig, store_hash: str = "hash") -> Run:
+def begin_run(options: RunConfig, store_hash: str = "hash") -> Run:
     return Run.begin(options, store_hash)
 
 
@@ -42,10 +42,10 @@ def state(run: Run) -> State:
     return run.state
 
 
-def test_the_states_of_a_run(options: RunConfig) -> None:
+def test_states_of_a_run(options: RunConfig) -> None:
     run = Run(options.out)
     assert state(run) == "waiting"
-    begun(options)
+    begin_run(options)
     assert state(run) == "begun"
     with run.training():
         assert state(run) == "running"
@@ -55,7 +55,7 @@ def test_the_states_of_a_run(options: RunConfig) -> None:
     assert state(run) == "failed"
     assert run.failure == "The loss is not finite; lower the learning rate."
     with run.training():
-        assert run.failure is None  # it is tried again
+        assert run.failure is None  # it is being retried
         finish(run)
     assert state(run) == "done"
     assert [path.name for path in sorted(run.path.iterdir())] == [
@@ -67,49 +67,49 @@ def test_the_states_of_a_run(options: RunConfig) -> None:
     ]
 
 
-def test_an_interrupted_run_goes_on_from_where_its_store_lies_now(options: RunConfig) -> None:
-    begun(options)
+def test_interrupted_run_resumes_with_its_moved_store(options: RunConfig) -> None:
+    begin_run(options)
     moved = replace(options, store=options.out.parent / "moved" / "store")
-    assert begun(moved).config.store == moved.store
+    assert begin_run(moved).config.store == moved.store
 
 
-def test_another_process_cannot_train_it(options: RunConfig) -> None:
-    run = begun(options)
+def test_run_is_trained_by_one_process_only(options: RunConfig) -> None:
+    run = begin_run(options)
     with holding(run.training) as process:
         assert state(run) == "running"
-        who = f"process {process} on {socket.gethostname()} since 20"
-        assert run.trainer.startswith(who)
-        with pytest.raises(RunBusy, match=f"is being trained by {who}"), run.training():
+        holder = f"process {process} on {socket.gethostname()} since 20"
+        assert run.trainer.startswith(holder)
+        with pytest.raises(RunBusy, match=f"is being trained by {holder}"), run.training():
             raise AssertionError
-        assert run.failure is None  # it did not fail: another has it
-    assert state(run) == "begun"  # the lock of a killed process is gone
+        assert run.failure is None  # it did not fail: another process holds it
+    assert state(run) == "begun"  # the lock of a killed process is released
     with run.training():
         pass
 
 
-def test_where_there_are_no_locks_it_goes_on_without(
+def test_run_trains_on_file_systems_without_locks(
     options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: Any) -> None:
+    def raise_no_locks(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", refused)
-    run = begun(options)
+    monkeypatch.setattr(fcntl, "flock", raise_no_locks)
+    run = begin_run(options)
     with run.training():
-        assert state(run) == "begun"  # which it cannot know
+        assert state(run) == "begun"  # without locks, "running" cannot be detected
         with run.training():
             finish(run)
     assert run.done
 
 
-def test_of_several_processes_that_train_together_one_holds_it(options: RunConfig) -> None:
-    run = begun(options)
+def test_only_the_leading_process_holds_the_run(options: RunConfig) -> None:
+    run = begin_run(options)
     with run.training(), run.training(is_leader=False):
         assert state(run) == "running"
 
 
 def test_why_it_failed_is_recorded(options: RunConfig) -> None:
-    run = begun(options)
+    run = begin_run(options)
     with pytest.raises(RuntimeError), run.training():
         raise RuntimeError("CUDA out of memory\nTried to allocate much.")
     record = json.loads((run.path / "failed.json").read_text())
@@ -122,151 +122,151 @@ def test_why_it_failed_is_recorded(options: RunConfig) -> None:
     with pytest.raises(TrainingError), run.training():
         raise TrainingError("One sentence.")
     assert run.failure == "One sentence."
-    assert not (run.path / "failed.txt").exists()  # a sentence says it all
+    assert not (run.path / "failed.txt").exists()  # expected errors have no traceback
     with pytest.raises(KeyboardInterrupt), run.training():
         raise KeyboardInterrupt
-    assert state(run) == "begun"  # to stop it is not to fail
+    assert state(run) == "begun"  # an interrupt is not a failure
 
 
-def test_a_full_disk_does_not_hide_why_it_failed(
+def test_full_disk_does_not_hide_the_failure_reason(
     options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = begun(options)
+    run = begin_run(options)
 
-    def full(*_: Any) -> None:
+    def raise_disk_full(*_: Any) -> None:
         raise files.StorageError("full")
 
-    monkeypatch.setattr(files, "write_json", full)
+    monkeypatch.setattr(files, "write_json", raise_disk_full)
     with pytest.raises(TrainingError, match="the first reason"), run.training():
         raise TrainingError("the first reason")
     assert state(run) == "begun"
 
 
-def test_a_damaged_record_of_failure_is_told(options: RunConfig) -> None:
-    run = begun(options)
+def test_damaged_failure_record_is_reported(options: RunConfig) -> None:
+    run = begin_run(options)
     run.failed_path.write_text("{")
     assert state(run) == "failed"
     assert run.failure == f"{run.failed_path} cannot be read."
 
 
-def test_other_data_versions_and_options_are_other_runs(options: RunConfig) -> None:
-    run = begun(options)
+def test_other_data_and_options_are_another_run(options: RunConfig) -> None:
+    run = begin_run(options)
     before = run.record_path.read_bytes()
     with pytest.raises(ConfigError, match=r"another run \(made from other data\)"):
-        begun(options, "other")
+        begin_run(options, "other")
     with pytest.raises(ConfigError, match=r"another run \(--lr was 0.0001, is 0.5\); give another"):
-        begun(changed(options, lr=0.5))
+        begin_run(changed(options, lr=0.5))
     with pytest.raises(ConfigError, match="--kind was asymmetric, is supervised"):
-        begun(changed(options, kind="supervised"))
+        begin_run(changed(options, kind="supervised"))
     assert run.record_path.read_bytes() == before
 
 
-def test_a_run_of_another_version_is_told(
+def test_run_of_another_version_is_refused(
     options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun(options)
+    begin_run(options)
     monkeypatch.setattr(identity, "RECIPE_VERSION", 2)
     with pytest.raises(
         ConfigError, match=r"made by morefromless 0\.1\.0, which trains differently"
     ):
-        begun(options)
+        begin_run(options)
 
 
-def test_killed_before_everything_was_written_it_is_begun_again(options: RunConfig) -> None:
+def test_incomplete_run_folder_is_started_again(options: RunConfig) -> None:
     for name in ("lock", "failed.json", "submitted.json", ".run.json.123.partial"):
         options.out.mkdir(exist_ok=True)
         (options.out / name).write_text("{")
-    run = begun(options)
-    written = yaml.safe_load(run.config_path.read_text())
-    assert written["out"] == str(options.out)
+    run = begin_run(options)
+    config = yaml.safe_load(run.config_path.read_text())
+    assert config["out"] == str(options.out)
     run.config_path.unlink()
-    assert begun(options).config_path.is_file()  # it follows from run.json
-    assert yaml.safe_load(run.config_path.read_text()) == written
+    assert begin_run(options).config_path.is_file()  # it is restored from run.json
+    assert yaml.safe_load(run.config_path.read_text()) == config
 
 
-@pytest.mark.parametrize("left", ["config.yaml", "weights.safetensors", "resume.ckpt"])
-def test_a_run_without_its_record_is_told_and_kept(options: RunConfig, left: str) -> None:
+@pytest.mark.parametrize("file_name", ["config.yaml", "weights.safetensors", "resume.ckpt"])
+def test_run_without_its_record_is_refused_and_kept(options: RunConfig, file_name: str) -> None:
     options.out.mkdir()
-    (options.out / left).write_text("what there is")
+    (options.out / file_name).write_text("what there is")
     assert not Run(options.out).done
     with pytest.raises(ConfigError, match=r"run has lost its run\.json.*remove that folder"):
-        begun(options)
-    assert [path.name for path in options.out.iterdir()] == [left]
-    assert (options.out / left).read_text() == "what there is"
+        begin_run(options)
+    assert [path.name for path in options.out.iterdir()] == [file_name]
+    assert (options.out / file_name).read_text() == "what there is"
 
 
-def test_somebody_elses_folder_is_left_alone(options: RunConfig) -> None:
+def test_foreign_folder_is_refused_and_unchanged(options: RunConfig) -> None:
     options.out.mkdir()
     (options.out / "thesis.tex").touch()
     with pytest.raises(ConfigError, match="is not empty and holds no run; give another --out"):
-        begun(options)
+        begin_run(options)
     assert [path.name for path in options.out.iterdir()] == ["thesis.tex"]
     with pytest.raises(files.StorageError, match="a file exists where a folder is needed"):
-        begun(changed(options, out=options.out / "thesis.tex"))
+        begin_run(changed(options, out=options.out / "thesis.tex"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"key": "abc"}', "\xff"])
-def test_a_damaged_record_is_told(options: RunConfig, content: str) -> None:
-    run = begun(options)
+def test_damaged_record_is_refused(options: RunConfig, content: str) -> None:
+    run = begin_run(options)
     run.record_path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"run\.json is damaged"):
-        begun(options)
+        begin_run(options)
 
 
-ANSWERS = (
+CACHED_FILES = (
     "predictions-primary-linear.safetensors",
     "probe-primary-linear.safetensors",
     "features/primary-train.safetensors",
 )
 
 
-def answered(run: Run) -> list[Path]:
-    """Leave behind what an evaluation makes of a run."""
-    paths = [run.path / name for name in ANSWERS]
+def write_cached_results(run: Run) -> list[Path]:
+    """Write the files that an evaluation caches in a run's folder."""
+    paths = [run.path / name for name in CACHED_FILES]
     (run.path / "features").mkdir()
     for path in paths:
         path.write_text("of the old weights")
     return paths
 
 
-def test_what_was_made_of_weights_that_are_gone_answers_for_no_others(
+def test_results_of_lost_weights_are_removed(
     options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = begun(options)
+    run = begin_run(options)
     with run.training():
         finish(run)
-    paths = answered(run)
-    with begun(options).training():
+    cached_files = write_cached_results(run)
+    with begin_run(options).training():
         pass
-    assert all(path.is_file() for path in paths)  # it is done
+    assert all(path.is_file() for path in cached_files)  # the run is done
     run.weights_path.unlink()
-    with begun(options).training():
-        assert not any(path.exists() for path in paths)
+    with begin_run(options).training():
+        assert not any(path.exists() for path in cached_files)
         assert run.record.facts == {}
-        assert begun(options).record == run.record
+        assert begin_run(options).record == run.record
     assert "run was trained but has no weights" in capsys.readouterr().err
 
 
-def test_features_alone_of_weights_that_are_gone_go_too(options: RunConfig) -> None:
-    run = begun(options)
+def test_features_of_lost_weights_are_removed(options: RunConfig) -> None:
+    run = begin_run(options)
     finish(run)
-    *answers, features = answered(run)
+    *answers, features = write_cached_results(run)
     for path in (*answers, run.weights_path):
         path.unlink()
     with run.training():
         assert not features.exists()
 
 
-def test_what_a_frozen_branch_computed_is_kept_when_training_goes_on(
+def test_features_of_a_frozen_branch_are_kept_on_resume(
     options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = begun(options)
+    run = begin_run(options)
     (run.path / "features").mkdir()
     features = run.path / "features" / "privileged-train.safetensors"
     features.touch()
     with run.training():
         assert features.exists()
-    # Killed between its record and its weights: nothing is lost.
+    # Killed after its record and before its weights were written: nothing is lost.
     run.checkpoint.touch()
     record = json.loads(run.record_path.read_text())
     files.write_json(run.record_path, {**record, "facts": {"seconds": 1.0}})
@@ -275,8 +275,8 @@ def test_what_a_frozen_branch_computed_is_kept_when_training_goes_on(
     assert "lost" not in capsys.readouterr().err
 
 
-def test_what_killed_processes_left_half_written_is_removed(options: RunConfig) -> None:
-    run = begun(options)
+def test_partial_files_of_killed_processes_are_removed(options: RunConfig) -> None:
+    run = begin_run(options)
     (run.path / "features").mkdir()
     old, new = (
         run.path / ".resume.ckpt.1.partial",
@@ -287,41 +287,39 @@ def test_what_killed_processes_left_half_written_is_removed(options: RunConfig) 
     os.utime(old, (time.time() - 3700,) * 2)
     run.sweep()
     assert not old.exists()
-    assert new.exists()  # perhaps somebody still writes it
-    with run.training():  # nobody does: the run is ours
+    assert new.exists()  # another process may still write it
+    with run.training():  # this process holds the run, so nobody writes it
         assert not new.exists()
 
 
-def test_a_checkpoint_that_is_not_whole_is_set_aside(
+def test_damaged_checkpoint_is_renamed(
     options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = begun(options)
+    run = begin_run(options)
     assert run.resumable_checkpoint() is None
     torch.save({"a": torch.arange(10_000)}, run.checkpoint)
-    whole = run.checkpoint.read_bytes()
+    complete = run.checkpoint.read_bytes()
     assert run.resumable_checkpoint() == run.checkpoint
-    turned = bytearray(whole)
-    turned[len(turned) // 2] ^= 1
-    for damaged in (whole[: len(whole) // 2], bytes(turned), b""):
+    flipped = bytearray(complete)
+    flipped[len(flipped) // 2] ^= 1
+    for damaged in (complete[: len(complete) // 2], bytes(flipped), b""):
         run.checkpoint.write_bytes(damaged)
         assert run.resumable_checkpoint() is None
         assert not run.checkpoint.exists()
         assert (run.path / "resume.ckpt.damaged").read_bytes() == damaged
-        said = capsys.readouterr().err
-        assert "resume.ckpt is damaged; it was renamed to resume.ckpt.damaged" in said
-        assert "restarts from the beginning" in said
+        error = capsys.readouterr().err
+        assert "resume.ckpt is damaged; it was renamed to resume.ckpt.damaged" in error
+        assert "restarts from the beginning" in error
 
 
-def test_a_run_from_elsewhere_names_no_place_to_write_to(
-    options: RunConfig, tmp_path: Path
-) -> None:
-    run = begun(changed(options, features=tmp_path / "theirs"))
+def test_untrusted_run_does_not_set_the_features_folder(options: RunConfig, tmp_path: Path) -> None:
+    run = begin_run(changed(options, features=tmp_path / "theirs"))
     assert Run(run.path).config.machine.features == tmp_path / "theirs"
     assert Run(run.path, trust=False).config.machine.features is None
 
 
 @pytest.mark.parametrize("given", [{"no_expander": ["primary"]}, {"freeze": ["primary"]}])
-def test_a_symmetric_run_without_expander_is_another_run(
+def test_symmetric_run_without_expander_is_another_run(
     options: RunConfig, given: dict[str, Any]
 ) -> None:
     symmetric = changed(options, kind="symmetric")

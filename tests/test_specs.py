@@ -1,4 +1,4 @@
-"""Specifications, and that an open set grows by a file alone."""
+"""Specifications, and open sets that are extended by adding a file."""
 
 import copy
 import pickle
@@ -27,23 +27,23 @@ from morefromless.specs import build, members, normalise, refuse_outside, signat
 from morefromless.views import Views
 
 
-def test_members_are_the_modules_of_a_folder() -> None:
+def test_members_are_the_modules_of_a_package() -> None:
     assert set(members(modalities, Modality)) >= {"downsample", "full"}
     assert set(members(views, Views)) >= {"authors", "plain", "table-s1"}
     assert set(members(objectives, Objective)) >= {"simclr", "vicreg"}
 
 
 def test_positional_and_named_values() -> None:
-    made = build("downsample:7,interpolation=point", modalities, Modality)
-    assert isinstance(made, Downsample)
-    assert made.resolution(224) == 7
+    modality = build("downsample:7,interpolation=point", modalities, Modality)
+    assert isinstance(modality, Downsample)
+    assert modality.resolution(224) == 7
     simclr = build("simclr:authors,temperature=0.1", objectives, Objective)
     assert isinstance(simclr, SimCLR)
     assert simclr.temperature == 0.1
     assert simclr.convention == "authors"
 
 
-def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_from_outside_the_package_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     class Mine(Objective):
         """Pulls the first two branches together, `weight` times."""
 
@@ -59,17 +59,17 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
     module.Mine = Mine  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "outside", types.ModuleType("outside"))
     monkeypatch.setitem(sys.modules, "outside.mine", module)
-    made = build("outside.mine:Mine:2.5", objectives, Objective)
-    assert isinstance(made, Mine)
-    assert made.weight == 2.5
+    objective = build("outside.mine:Mine:2.5", objectives, Objective)
+    assert isinstance(objective, Mine)
+    assert objective.weight == 2.5
 
 
-def test_a_private_module_has_no_member() -> None:
+def test_private_modules_have_no_members() -> None:
     assert not [name for name in members(sources, Source) if name.startswith("-")]
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("downsampel:7", "did you mean downsample"),
         ("nothing-like-it", "known: .*, or your own class as package.module:Class"),
@@ -89,13 +89,13 @@ def test_a_private_module_has_no_member() -> None:
         ("", "no modality named ''"),
     ],
 )
-def test_mistakes_are_answered_in_one_sentence(spec: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_invalid_specs_are_one_line_errors(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         build(spec, modalities, Modality)
     assert "\n" not in str(caught.value)
 
 
-def test_a_mistake_says_of_which_kind_the_name_was() -> None:
+def test_error_of_an_unknown_name_states_its_kind() -> None:
     with pytest.raises(ConfigError, match="There is no views preset named 'nothing'"):
         build("nothing", views, Views)
     with pytest.raises(ConfigError, match="There is no nuclei format named 'nothing'"):
@@ -108,7 +108,7 @@ def test_numbers_are_finite_and_have_bounds(number: str) -> None:
         build(f"vicreg:variance={number}", objectives, Objective)
 
 
-def test_one_of_several_words_or_none() -> None:
+def test_literal_parameters_may_be_none() -> None:
     spatial = "spatial:folder,test=a"
     assert build(f"{spatial},image=hires", sources, Source).image == "hires"  # type: ignore[attr-defined]
     assert build(f"{spatial},image=none", sources, Source).image is None  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def test_one_of_several_words_or_none() -> None:
         build(f"{spatial},image=large", sources, Source)
 
 
-def test_what_a_class_raises_is_one_sentence() -> None:
+def test_constructor_errors_are_one_line() -> None:
     for layers in (2**31 - 1, 0):
         with pytest.raises(ConfigError, match="is not a network; hidden must be from 1 to"):
             build(f"mlp:layers={layers}", encoders, Encoder)
@@ -124,11 +124,11 @@ def test_what_a_class_raises_is_one_sentence() -> None:
         build("mlp:channels=-1", encoders, Encoder)
 
 
-def test_signature_says_how_a_member_is_typed() -> None:
+def test_signature_shows_the_parameters() -> None:
     assert signature(Downsample).startswith("downsample:size,interpolation=area")
 
 
-def test_a_new_file_is_a_new_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_file_is_a_new_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -146,7 +146,7 @@ def test_a_new_file_is_a_new_member(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("spec", "same"),
+    ("spec", "canonical"),
     [
         ("downsample:size=7", "downsample:7"),
         ("downsample:7,area", "downsample:7"),
@@ -158,13 +158,13 @@ def test_a_new_file_is_a_new_member(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("nuclei:types=6,palette=one-hot", "nuclei:one-hot"),
     ],
 )
-def test_aliases_have_one_form(spec: str, same: str) -> None:
-    assert normalise(spec, modalities, Modality) == same
-    assert normalise(same, modalities, Modality) == same
-    assert build(spec, modalities, Modality).spec == same
+def test_aliases_have_one_canonical_form(spec: str, canonical: str) -> None:
+    assert normalise(spec, modalities, Modality) == canonical
+    assert normalise(canonical, modalities, Modality) == canonical
+    assert build(spec, modalities, Modality).spec == canonical
 
 
-def test_an_object_knows_its_specification() -> None:
+def test_object_has_its_spec() -> None:
     assert Downsample(7).spec == "downsample:7"
     assert replace(Downsample(7), array="ihc").spec == "downsample:7,array=ihc"
     assert copy.deepcopy(SimCLR("authors", temperature=0.25)).spec == "simclr:authors,0.25"
@@ -177,14 +177,14 @@ def test_an_object_knows_its_specification() -> None:
     array=st.text().filter(lambda text: not {"'", '"'} <= set(text)),
     order=st.permutations(["size", "interpolation", "array"]),
 )
-def test_what_an_object_says_of_itself_builds_its_equal(
+def test_spec_of_an_object_builds_an_equal_object(
     size: int, interpolation: Any, array: str, order: list[str]
 ) -> None:
     built = Downsample(size, interpolation, array)
     assert build(built.spec, modalities, Modality) == built
     quote = '"' if "'" in array else "'"
-    typed = {"size": size, "interpolation": interpolation, "array": f"{quote}{array}{quote}"}
-    spec = f"downsample:{','.join(f'{key}={typed[key]}' for key in order)}"
+    values = {"size": size, "interpolation": interpolation, "array": f"{quote}{array}{quote}"}
+    spec = f"downsample:{','.join(f'{key}={values[key]}' for key in order)}"
     assert build(spec, modalities, Modality) == built
     assert normalise(spec, modalities, Modality) == built.spec
 
@@ -198,7 +198,7 @@ def test_numbers_keep_every_digit(number: float) -> None:
 @given(
     spec=st.text() | st.from_regex(r"(downsample|full|nuclei|a\.b:C)[:,='\"\w.]*", fullmatch=True)
 )
-def test_any_text_is_built_or_refused_in_one_sentence(spec: str) -> None:
+def test_any_text_is_normalised_or_refused(spec: str) -> None:
     try:
         text = normalise(spec, modalities, Modality)
     except ConfigError:
@@ -206,7 +206,9 @@ def test_any_text_is_built_or_refused_in_one_sentence(spec: str) -> None:
     assert normalise(text, modalities, Modality) == text
 
 
-def test_what_a_file_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_named_in_a_file_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "away.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -219,7 +221,7 @@ def test_what_a_file_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.M
 
 
 class Open(Modality):
-    """Takes what it does not know."""
+    """A modality that accepts any further parameters."""
 
     array = "he"
 
@@ -230,9 +232,9 @@ class Open(Modality):
         return patches
 
 
-def test_several_numbers_and_parameters_of_no_known_type() -> None:
-    typed = f"{__name__}:Open:scale=1/2.5,flag=true,side=3,rate=1e-5,name=a/b,nothing=none"
-    built = build(typed, modalities, Modality)
+def test_lists_of_numbers_and_untyped_parameters_are_parsed() -> None:
+    spec = f"{__name__}:Open:scale=1/2.5,flag=true,side=3,rate=1e-5,name=a/b,nothing=none"
+    built = build(spec, modalities, Modality)
     assert isinstance(built, Open)
     assert built.scale == (1, 2.5)
     assert built.further == {"flag": True, "side": 3, "rate": 1e-5, "name": "a/b", "nothing": None}

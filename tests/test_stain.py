@@ -1,5 +1,5 @@
-"""Macenko's stains against StainTools, TIAToolbox, torchstain and the truth; what has no two stains
-is left as it is."""
+"""Macenko's stains against StainTools, TIAToolbox, torchstain and the true stains. Images without
+two stains stay unchanged."""
 
 from pathlib import Path
 
@@ -25,15 +25,15 @@ from tests.data.slides import INK
 from tests.real import real
 
 CASES = {str(case).removeprefix("macenko/"): case for case in cases("macenko")}
-SOUND = ("full_tissue", "with_background", "mostly_background")
+TISSUE_CASES = ("full_tissue", "with_background", "mostly_background")
 
 
 def images(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.from_numpy(case.inputs[k])[None].double() for k in ("image", "target"))  # type: ignore[return-value]
 
 
-def whatever(stains: Stains) -> Stains:
-    """As the references do, which normalise what is not usable, too."""
+def all_usable(stains: Stains) -> Stains:
+    """Mark all stains as usable: the references also normalise unusable images."""
     return Stains(stains.matrix, stains.strengths, torch.ones_like(stains.usable))
 
 
@@ -51,15 +51,15 @@ def test_agrees_with_torchstain(kind: str) -> None:
             case "maxC":
                 case.close(stains.strengths[0], name)
             case "fit.image":
-                changed = normalise_stains(image, whatever(stains), reference, "density")
+                changed = normalise_stains(image, all_usable(stains), reference, "density")
                 case.close(changed[0].floor(), name)
             case "default_ref.image":
-                usual = reference_stains("")
-                changed = normalise_stains(image, whatever(stains), usual, "density")
+                default_reference = reference_stains("")
+                changed = normalise_stains(image, all_usable(stains), default_reference, "density")
                 case.close(changed[0].floor(), name)
 
 
-@pytest.mark.parametrize("kind", SOUND)
+@pytest.mark.parametrize("kind", TISSUE_CASES)
 @pytest.mark.parametrize("precision", ["f64", "f32"])
 def test_agrees_with_staintools_and_tiatoolbox(kind: str, precision: str) -> None:
     case = CASES[kind]
@@ -75,17 +75,19 @@ def test_agrees_with_staintools_and_tiatoolbox(kind: str, precision: str) -> Non
 
 @pytest.mark.parametrize("kind", ["full_tissue", "with_background", "with_black_pixels"])
 def test_true_stains_are_recovered(kind: str) -> None:
-    """Also with ten black pixels, which tilt the references' stains by 0.4."""
+    """Also with ten black pixels, which change the references' stains by 0.4."""
     case = CASES[kind]
     stains = estimate(images(case)[0])
     assert np.abs(stains.matrix[0].numpy() - case.inputs["true_stain_matrix"]).max() < 0.025
 
 
-def test_a_stain_that_is_hardly_there_is_not_multiplied_beyond_the_limit() -> None:
-    usual = reference_stains("")
-    for share, left in ((0.26, False), (0.24, True)):
-        faint = Stains(usual.matrix, usual.strengths * torch.tensor([1, share]), usual.usable)
-        assert unchanged(faint, usual).tolist() == [left]
+def test_faint_stain_is_not_amplified_beyond_the_limit() -> None:
+    reference = reference_stains("")
+    for share, is_unchanged in ((0.26, False), (0.24, True)):
+        faint = Stains(
+            reference.matrix, reference.strengths * torch.tensor([1, share]), reference.usable
+        )
+        assert unchanged(faint, reference).tolist() == [is_unchanged]
 
 
 def test_luminance_is_that_of_srgb() -> None:
@@ -108,38 +110,40 @@ def inked(colour: tuple[int, int, int]) -> torch.Tensor:
         *(
             pytest.param(images(case)[0].to(torch.uint8), id=kind)
             for kind, case in CASES.items()
-            if kind not in (*SOUND, "with_black_pixels")
+            if kind not in (*TISSUE_CASES, "with_black_pixels")
         ),
         *(pytest.param(inked(colour), id=f"{name} ink") for name, colour in INK.items()),
         pytest.param(torch.zeros(1, 16, 16, 3, dtype=torch.uint8), id="black"),
     ],
 )
-def test_what_has_no_two_stains_is_left_as_it_is(image: torch.Tensor) -> None:
-    how = Macenko()
-    assert how.unchanged(image).all()
+def test_images_without_two_stains_are_unchanged(image: torch.Tensor) -> None:
+    modality = Macenko()
+    assert modality.unchanged(image).all()
     assert (
-        (how.render(image, image.shape[1])[0] * 255)
+        (modality.render(image, image.shape[1])[0] * 255)
         .permute(1, 2, 0)
         .round()
         .equal(image[0].float())
     )
 
 
-def test_a_batch_is_its_patches_one_by_one() -> None:
-    kinds = [*SOUND, "eosin_only", "with_black_pixels"]
+def test_batch_equals_single_patches() -> None:
+    kinds = [*TISSUE_CASES, "eosin_only", "with_black_pixels"]
     batch = torch.cat([images(CASES[kind])[0].to(torch.uint8) for kind in kinds])
-    whole = Macenko().render(batch, 64)
+    batched = Macenko().render(batch, 64)
     single = torch.cat([Macenko().render(patch[None], 64) for patch in batch])
-    torch.testing.assert_close(whole, single, atol=1e-4, rtol=0)
+    torch.testing.assert_close(batched, single, atol=1e-4, rtol=0)
     assert Macenko().unchanged(batch).tolist() == [False, False, False, True, False]
 
 
-def test_the_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
+def test_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
     image = images(CASES["full_tissue"])[1].to(torch.uint8)
     Image.fromarray(image[0].numpy()).save(tmp_path / "reference.png")
-    how = build_modality(f"macenko:reference={tmp_path / 'reference.png'}")
-    again = how.render(image, 64) * 255
-    assert (again[0].permute(1, 2, 0) - image[0]).abs().mean() < 4  # its own stains: hardly changed
+    modality = build_modality(f"macenko:reference={tmp_path / 'reference.png'}")
+    normalised = modality.render(image, 64) * 255
+    assert (
+        normalised[0].permute(1, 2, 0) - image[0]
+    ).abs().mean() < 4  # its own stains: almost unchanged
     numbers = "0.65/0.70/0.29/0.07/0.99/0.11/1.6/0.97"
     assert build_modality(f"macenko:reference={numbers}").spec == f"macenko:reference={numbers}"
     Image.new("RGB", (32, 32), (244, 244, 244)).save(tmp_path / "white.png")
@@ -149,8 +153,8 @@ def test_the_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
         build_modality(f"macenko:reference={tmp_path / 'none.png'}")
 
 
-def test_jittered_concentrations_are_those_drawn() -> None:
-    """Against a float64 loop: densities apart, changed, and together again."""
+def test_jitter_agrees_with_a_naive_loop() -> None:
+    """Against a float64 loop: separate the stains, change them, and combine them."""
     from morefromless.views.stain import RUIFROK
 
     generator = torch.Generator().manual_seed(0)
@@ -160,14 +164,14 @@ def test_jittered_concentrations_are_those_drawn() -> None:
     stains = np.array([np.array(s) / np.linalg.norm(s) for s in RUIFROK])
     for y, x in np.ndindex(4, 4):
         density = -np.log(patch[0, :, y, x].double().numpy())
-        parts = np.linalg.solve(stains.T, density) * factors[0].numpy() + shifts[0].numpy()
-        expected = np.exp(-(parts @ stains))
+        concentrations = np.linalg.solve(stains.T, density) * factors[0].numpy() + shifts[0].numpy()
+        expected = np.exp(-(concentrations @ stains))
         np.testing.assert_allclose(changed[0, :, y, x].numpy(), expected, atol=1e-5)
-    same = jitter(patch, torch.ones(1, 3), torch.zeros(1, 3))
-    torch.testing.assert_close(same, patch, atol=1e-5, rtol=0)
+    identical = jitter(patch, torch.ones(1, 3), torch.zeros(1, 3))
+    torch.testing.assert_close(identical, patch, atol=1e-5, rtol=0)
 
 
-def test_views_of_stain_keep_white_white_and_draw_the_same_again() -> None:
+def test_stain_views_keep_white_and_are_reproducible() -> None:
     patches = torch.ones(4, 3, 16, 16)
     views = Stain().augment(patches, torch.Generator().manual_seed(1))
     assert views.min() > 0.93
@@ -178,13 +182,13 @@ def test_views_of_stain_keep_white_white_and_draw_the_same_again() -> None:
         Stain().check(5)
 
 
-def test_real_patches_come_nearer_to_each_other() -> None:
+def test_normalised_real_patches_vary_less() -> None:
     files = sorted((real("colorectal") / "test").rglob("*.jpg"))[::150]
     patches = torch.stack([torch.from_numpy(np.asarray(Image.open(f)).copy()) for f in files])
-    how = Macenko()
-    fitted = ~how.unchanged(patches)
+    modality = Macenko()
+    fitted = ~modality.unchanged(patches)
     assert fitted.float().mean() > 0.7
-    after = (how.render(patches, patches.shape[1]) * 255).permute(0, 2, 3, 1)
+    after = (modality.render(patches, patches.shape[1]) * 255).permute(0, 2, 3, 1)
     spread = [estimate(p[fitted].float()).strengths.std(0) for p in (patches, after)]
     assert (spread[1] < 0.5 * spread[0]).all()
     assert unchanged(estimate(patches), reference_stains("")).equal(~fitted)

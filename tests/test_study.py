@@ -1,4 +1,4 @@
-"""A study: what is trained and asked, and what is refused before that."""
+"""A study: the runs and evaluations that it plans, and errors before training."""
 
 from dataclasses import replace
 from itertools import groupby
@@ -22,7 +22,7 @@ def titles(config: StudyConfig) -> list[tuple[str, str, str]]:
     return [(arm.kind, "" if arm.supervised else arm.sharing, arm.primary) for arm in arms(config)]
 
 
-def test_every_arm_once_and_seeds_outermost(comparison: StudyConfig, tissue: Store) -> None:
+def test_every_arm_is_planned_once_per_seed(comparison: StudyConfig, tissue: Store) -> None:
     study = Study.of(changed(comparison, primary=["downsample:4", "downsample:8"]), tissue)
     assert [run.seed for run in study.runs] == [0] * 10 + [1] * 10
     assert len({run.out for run in study.runs}) == 20
@@ -35,18 +35,18 @@ def test_every_arm_once_and_seeds_outermost(comparison: StudyConfig, tissue: Sto
     ]
 
 
-def test_other_arms_are_there_when_asked(comparison: StudyConfig) -> None:
-    one = changed(comparison, sharing=["independent"])
-    plain = titles(one)
-    assert ("trident", "independent", "downsample:4") in titles(changed(one, trident=True))
+def test_optional_arms_are_added_on_request(comparison: StudyConfig) -> None:
+    config = changed(comparison, sharing=["independent"])
+    plain = titles(config)
+    assert ("trident", "independent", "downsample:4") in titles(changed(config, trident=True))
     dense = [("symmetric", "independent", "full"), ("supervised", "", "full")]
-    assert titles(changed(one, dense_arms=True)) == [*plain, *dense]
-    assert titles(changed(one, both_ways=True)) == [*plain, *dense]
-    two = changed(one, tasks=["tissue", "cell"], objectives=["vicreg", "simclr"])
-    assert len(titles(two)) == 2 * 2 + 2
+    assert titles(changed(config, dense_arms=True)) == [*plain, *dense]
+    assert titles(changed(config, both_ways=True)) == [*plain, *dense]
+    two_tasks = changed(config, tasks=["tissue", "cell"], objectives=["vicreg", "simclr"])
+    assert len(titles(two_tasks)) == 2 * 2 + 2
 
 
-def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: Store) -> None:
+def test_studies_share_equal_runs(comparison: StudyConfig, tissue: Store) -> None:
     def names(**options: Any) -> set[str]:
         return {run.out.name for run in Study.of(changed(comparison, **options), tissue).runs}
 
@@ -58,7 +58,9 @@ def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: S
     assert names() | names(first_seed=2, seeds=1) == names(seeds=3)
 
 
-def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue: Store) -> None:
+def test_arms_with_few_pairs_train_for_as_many_steps(
+    comparison: StudyConfig, tissue: Store
+) -> None:
     options = changed(comparison, pairs=0.5, steps=16, batch=16, fine_tune=True)
     runs = Study.of(options, tissue).runs
     epochs = {(run.arm.pretraining_arm or run.arm).kind: run.train.epochs for run in runs}
@@ -68,7 +70,8 @@ def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue:
         for run in runs
         if run.arm.pretraining_arm
     )
-    kinds = list(dict.fromkeys(run.arm.kind for run in runs))  # each in one block of the tables
+    # Each kind is one block of the tables.
+    kinds = list(dict.fromkeys(run.arm.kind for run in runs))
     assert [kind for kind, _ in groupby(run.arm.kind for run in runs)] == kinds * options.seeds
     with pytest.raises(ConfigError, match="--batch 96 is larger than"):
         Study.of(changed(options, batch=96), tissue)
@@ -91,7 +94,7 @@ def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue:
         ({"sharing": ["shared"], "privileged_encoder": "test_vit"}, "two architectures"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_trained(
+def test_impossible_studies_are_refused_before_training(
     comparison: StudyConfig, tissue: Store, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises((ConfigError, DataError), match=words):
@@ -99,31 +102,31 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
     assert not comparison.out.exists()
 
 
-def test_a_store_without_test_patches_is_refused(comparison: StudyConfig, tissue: Store) -> None:
-    """`mfl ingest` writes none, but one may be selected in Python."""
+def test_store_without_test_patches_is_refused(comparison: StudyConfig, tissue: Store) -> None:
+    """`mfl ingest` does not write such stores, but Python code can select one."""
     table = tissue.table.assign(split=tissue.table["split"].mask(tissue.table["split"] == "test"))
     store = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
     with pytest.raises(ConfigError, match=r"No labelled test patch has downsample:4"):
         Study.of(comparison, store)
 
 
-def test_what_is_done_is_not_done_again(study: Study) -> None:
+def test_finished_study_is_not_repeated(study: Study) -> None:
     def times() -> dict[Path, int]:
         files = [path for path in study.config.out.rglob("*") if path.is_file()]
         return {path: path.stat().st_mtime_ns for path in files}
 
     first = study.evaluate(progress=False)
     before = times()
-    again = Study.of(study.config)
-    assert again.done
-    run_all(again.runs)
-    results = again.evaluate(progress=False)
+    repeated = Study.of(study.config)
+    assert repeated.done
+    run_all(repeated.runs)
+    results = repeated.evaluate(progress=False)
     assert times() == before
     assert results.summaries == first.summaries
     assert results.contrasts == first.contrasts
 
 
-def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
+def test_both_ways_evaluates_both_and_one_seed_gives_no_verdict(
     tissue: Store, tmp_path: Path
 ) -> None:
     config = study_config(
@@ -142,13 +145,13 @@ def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
     study = Study.of(config)
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
-    asked = {(c.a.modality, c.a.task) for c in results.contrasts}
-    assert asked == {(m, t) for m in ("nuclei", "full") for t in ("tissue", "cell")}
+    evaluated = {(c.a.modality, c.a.task) for c in results.contrasts}
+    assert evaluated == {(m, t) for m in ("nuclei", "full") for t in ("tissue", "cell")}
     assert {c.name for c in results.contrasts} == {"asymmetric - symmetric, both independent"}
     assert {c.verdict for c in results.contrasts} == {"no verdict"}
-    own = results.select(lambda c: c.arm == "supervised" and c.objective == c.task)
-    assert len(own) == 4
-    assert all(summary.head for summary in own)
+    supervised = results.select(lambda c: c.arm == "supervised" and c.objective == c.task)
+    assert len(supervised) == 4
+    assert all(summary.head for summary in supervised)
     paired = results.select(lambda c: c.arm == "asymmetric")
     assert {(s.condition.modality, s.condition.partner) for s in paired} == {
         ("nuclei", "full"),
@@ -158,22 +161,22 @@ def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
     assert len(floors) == 2 * 2 * 4
 
 
-def test_a_privileged_size_is_the_resolution_of_that_branch(tissue: Store, tmp_path: Path) -> None:
+def test_privileged_size_sets_the_resolution_of_its_branch(tissue: Store, tmp_path: Path) -> None:
     options = {"privileged_size": 16, "sharing": ["shared"], "seeds": 1, "epochs": 1}
     study = Study.of(study_config(tissue.path, tmp_path, probe_epochs=1, **options))
-    one = replace(study, runs=study.runs[:1])
-    run_all(one.runs, 1)
-    asked = one.evaluate(progress=False).select(lambda c: c.trained)
-    assert [s.resolution for s in asked] == [4, 16]
+    first_run_only = replace(study, runs=study.runs[:1])
+    run_all(first_run_only.runs, 1)
+    summaries = first_run_only.evaluate(progress=False).select(lambda c: c.trained)
+    assert [s.resolution for s in summaries] == [4, 16]
 
 
-def test_what_is_normalised_is_what_a_file_from_elsewhere_may_not_name() -> None:
+def test_canonical_forms_cover_all_spec_options() -> None:
     assert set(canonical._FORMS) == set(SPEC_OPTIONS)
 
 
-def test_a_branch_is_a_condition(study: Study) -> None:
+def test_condition_of_a_branch_has_its_modality_and_partner(study: Study) -> None:
     arm = next(run.arm for run in study.runs if run.arm.kind == "asymmetric")
-    mine, theirs = (condition_of(arm, name, "cell") for name in ("primary", "privileged"))
-    assert (mine.modality, mine.partner) == ("downsample:4", "full")
-    assert (theirs.modality, theirs.partner) == ("full", "downsample:4")
-    assert mine.title == "asymmetric, shared"
+    primary, privileged = (condition_of(arm, name, "cell") for name in ("primary", "privileged"))
+    assert (primary.modality, primary.partner) == ("downsample:4", "full")
+    assert (privileged.modality, privileged.partner) == ("full", "downsample:4")
+    assert primary.title == "asymmetric, shared"

@@ -1,4 +1,4 @@
-"""What a call leaves of the caller's process, and what it takes of it: nothing."""
+"""Calls neither change the state of the caller's process nor depend on it."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ PROBE = Probe(probe_epochs=2)
 
 
 def state() -> list[Any]:
-    """Of this process: what a library may change without meaning to."""
+    """State of this process that a library may change by accident."""
     return [
         torch.get_rng_state().tolist(),
         torch.get_num_threads(),
@@ -37,10 +37,10 @@ def state() -> list[Any]:
     ]
 
 
-def test_training_and_asking_leave_the_process_as_it_was(
+def test_training_and_evaluation_preserve_process_state(
     pretraining: RunConfig, tissue: Store
 ) -> None:
-    import pytorch_lightning  # noqa: F401, whose own import adds filters
+    import pytorch_lightning  # noqa: F401, its import adds filters
 
     config = changed(pretraining, epochs=1, threads=2)
     before = state()
@@ -54,23 +54,23 @@ def test_training_and_asking_leave_the_process_as_it_was(
 
 
 @pytest.mark.parametrize(
-    "other", [torch.inference_mode, lambda: torch.device("meta"), lambda: doubles()]
+    "context", [torch.inference_mode, lambda: torch.device("meta"), lambda: float64_default()]
 )
-def test_a_run_has_the_same_weights_and_answers_whatever_the_callers_defaults(
-    pretraining: RunConfig, tissue: Store, tmp_path: Path, other: Callable[[], Any]
+def test_results_do_not_depend_on_the_callers_defaults(
+    pretraining: RunConfig, tissue: Store, tmp_path: Path, context: Callable[[], Any]
 ) -> None:
     expected = train(changed(pretraining, epochs=1))
-    answers = [answer.probabilities for answer in evaluate(expected, tissue, PROBE)]
-    with other():
+    expected_probabilities = [answer.probabilities for answer in evaluate(expected, tissue, PROBE)]
+    with context():
         run = train(changed(pretraining, epochs=1, out=str(tmp_path / "other")))
-        others = [answer.probabilities for answer in evaluate(run, tissue, PROBE)]
+        probabilities = [answer.probabilities for answer in evaluate(run, tissue, PROBE)]
         assert load_encoder(run.path).encoder.get_buffer("mean").dtype == torch.float32
     assert run.fingerprint == expected.fingerprint
-    assert all((one == two).all() for one, two in zip(answers, others, strict=True))
+    assert all((a == b).all() for a, b in zip(expected_probabilities, probabilities, strict=True))
 
 
-class doubles:
-    """PyTorch's default type is float64 within."""
+class float64_default:
+    """A context in which PyTorch's default type is float64."""
 
     def __enter__(self) -> None:
         torch.set_default_dtype(torch.float64)
@@ -79,15 +79,15 @@ class doubles:
         torch.set_default_dtype(torch.float32)
 
 
-def test_features_are_float32_whatever_the_default(trained: dict[str, Run], tissue: Store) -> None:
+def test_features_are_float32_for_any_default(trained: dict[str, Run], tissue: Store) -> None:
     frozen = load_encoder(trained["asymmetric"].path)
-    with doubles():
+    with float64_default():
         rendered = frozen.render(tissue, tissue.indices("test"))
         assert rendered.dtype == torch.float32
         assert frozen.represent(tissue, tissue.indices("test")).dtype == torch.float32
 
 
-def test_runs_in_two_threads_are_those_of_one(pretraining: RunConfig, tmp_path: Path) -> None:
+def test_runs_in_two_threads_equal_a_single_run(pretraining: RunConfig, tmp_path: Path) -> None:
     runs: dict[str, Run] = {}
 
     def work(name: str) -> None:
@@ -102,15 +102,15 @@ def test_runs_in_two_threads_are_those_of_one(pretraining: RunConfig, tmp_path: 
     assert {run.fingerprint for run in runs.values()} == {runs["alone"].fingerprint}
 
 
-def test_a_step_seeds_what_torch_seeds() -> None:
+def test_seed_generators_equals_manual_seed() -> None:
     torch.manual_seed(2**40 + 3)
     expected = torch.rand(4)
     seed_generators(2**40 + 3, torch.device("cpu"))
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_a_thread_that_waits_restores_the_callers_default() -> None:
-    """The default type is all threads': one that waits has another's before it."""
+def test_waiting_thread_restores_the_callers_default() -> None:
+    """All threads share the default type: a waiting thread sees that of another thread."""
     waiting = threading.Event()
 
     def work() -> None:
@@ -121,7 +121,7 @@ def test_a_thread_that_waits_restores_the_callers_default() -> None:
         waiting.set()
         return torch.device("cpu")
 
-    with doubles():
+    with float64_default():
         thread = threading.Thread(target=work)
         with preserved_torch_state(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch, "get_default_device", default_device)
@@ -131,17 +131,17 @@ def test_a_thread_that_waits_restores_the_callers_default() -> None:
         assert torch.get_default_dtype() == torch.float64
 
 
-def test_the_state_is_restored_after_an_error() -> None:
-    with doubles():
+def test_state_is_restored_after_an_error() -> None:
+    with float64_default():
         before = torch.get_rng_state()
         with pytest.raises(KeyError):
-            failing()
+            raise_key_error()
         assert torch.get_default_dtype() == torch.float64
         assert torch.equal(torch.get_rng_state(), before)
 
 
 @preserved_torch_state()
-def failing() -> None:
+def raise_key_error() -> None:
     assert torch.get_default_dtype() == torch.float32
     torch.manual_seed(0)
     raise KeyError

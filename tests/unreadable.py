@@ -1,4 +1,4 @@
-"""A folder that may not be read: those who test may be root, who may read all."""
+"""Simulate a folder without read permission, also if root runs the tests."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 
 def refuse_to_list(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Whoever lists this folder is refused from here on."""
+    """Raise `PermissionError` from now on if this folder is listed."""
     scandir = os.scandir
 
     def refuse(path: Any) -> Any:

@@ -62,7 +62,7 @@ def resnet50() -> dict[str, tuple[int, ...]]:
             shapes[f"{name}_3"] = (1, 1, width, 4 * width)
             inputs = 4 * width
     pairs = [((f"{k}_conv", v), (f"{k}_bn", v[-1:])) for k, v in shapes.items()]
-    return dict(layer for pair in pairs for layer in pair)
+    return dict(entry for pair in pairs for entry in pair)
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_tagged_names_and_hub_names_are_built(monkeypatch: pytest.MonkeyPatch) -
 
 def test_normalisation_is_read_from_options_and_files(tmp_path: Path) -> None:
     donor = timm.create_model("test_resnet")
-    plain, with_statistics = tmp_path / "plain.safetensors", tmp_path / "said.safetensors"
+    plain, with_stats = tmp_path / "plain.safetensors", tmp_path / "said.safetensors"
     save_file(donor.state_dict(), plain)
     with pytest.raises(ConfigError, match=r"mean=0.5/0.5/0.5,std=0.5/0.5/0.5"):
         build_encoder(f"test_resnet:weights={plain}")
@@ -180,12 +180,10 @@ def test_normalisation_is_read_from_options_and_files(tmp_path: Path) -> None:
     expected = encoder.eval().network((image - encoder.mean) / encoder.std)
     torch.testing.assert_close(encoder(image), expected)
 
-    save_file(
-        donor.state_dict(), with_statistics, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"}
+    save_file(donor.state_dict(), with_stats, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"})
+    assert build_encoder(f"test_resnet:weights={with_stats}").mean.flatten()[1] == pytest.approx(
+        0.2
     )
-    assert build_encoder(f"test_resnet:weights={with_statistics}").mean.flatten()[
-        1
-    ] == pytest.approx(0.2)
     run = tmp_path / "run.safetensors"  # a run saves mean and std with its weights
     prefix = "branches.by_key.primary.encoder."
     save_file({prefix + k: v.clone() for k, v in encoder.state_dict().items()}, run)

@@ -18,7 +18,7 @@ from morefromless.ingest.decoding import BATCH, SAMPLE
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
 from tests.ingest.samples import Counting, contents, folder, patch, two_classes
-from tests.processes import begin, child, status_of, until
+from tests.processes import child, exit_status, start_process, until
 
 SHARD = 8
 WORKERS = 2
@@ -57,7 +57,7 @@ def killed_at(step: int, source: Source, destination: Path, **options: Any) -> i
             setattr(os, name, counted(getattr(os, name)))
         run(source, destination, **options)
 
-    return status_of(work)
+    return exit_status(work)
 
 
 def test_killed_before_each_change_to_the_disk_in_turn(
@@ -102,7 +102,7 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     rng = random.Random(0)
     kills = 0
     for _ in range(10):
-        process = begin(lambda: run(source, destination))
+        process = start_process(lambda: run(source, destination))
         enough = len(source.readings()) + rng.randrange(20, 45)
         while len(source.readings()) < enough and os.waitpid(process, os.WNOHANG) == (0, 0):
             time.sleep(0.001)

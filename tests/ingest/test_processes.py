@@ -21,7 +21,7 @@ from morefromless.ingest import decoding, ingest, open_source, shards
 from morefromless.ingest.parallel import forked
 from morefromless.sources import Source
 from tests.ingest.samples import Counting, contents, folder, patch
-from tests.processes import alive, begin, until
+from tests.processes import alive, start_process, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
@@ -108,7 +108,7 @@ def test_processes_that_read_one_zip_do_not_move_each_other(tmp_path: Path) -> N
     def read_all() -> bool:
         return all(archive.read(n) == data for _ in range(3) for n, data in expected.items())
 
-    children = [begin(lambda: read_all() or os._exit(1)) for _ in range(2)]
+    children = [start_process(lambda: read_all() or os._exit(1)) for _ in range(2)]
     assert read_all()
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
 
@@ -118,7 +118,7 @@ def test_processes_end_with_a_killed_parent_and_the_ingest_goes_on(tmp_path: Pat
     source, destination = Forkable(tmp_path / "log", slow=True), tmp_path / "store"
     parts = tmp_path / "store.partial" / "shards"
     for number in ("000000", "000002", "000006"):
-        parent = begin(lambda: run(source, destination))
+        parent = start_process(lambda: run(source, destination))
         until((parts / f"{number}.json").exists)
         os.kill(parent, signal.SIGKILL)
         os.waitpid(parent, 0)
@@ -163,7 +163,7 @@ def test_ctrl_c_ends_all_and_loses_nothing(tmp_path: Path) -> None:
         except KeyboardInterrupt:
             os._exit(7)
 
-    parent = begin(interrupted)
+    parent = start_process(interrupted)
     until(lambda: len(source.children(parent)) >= 2)
     os.killpg(parent, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 7

@@ -178,9 +178,8 @@ def test_random_modalities_and_vectors_are_checked(tissue: Store) -> None:
     Pair({"primary": "vector:4"}, "plain", 16).check(store)
     Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
     Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
-    assert (
-        Logarithms.rendered == 2
-    )  # two renderings of one check; later checks of a study's runs are skipped
+    # Two renderings of one check; later checks of a study's runs are skipped.
+    assert Logarithms.rendered == 2
     with pytest.raises(ConfigError, match=r"must give \(4,\) of finite numbers"):
         Pair({"primary": f"{__name__}:Ratios:4"}, "plain", 16).check(store)
 

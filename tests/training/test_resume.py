@@ -24,7 +24,7 @@ from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from morefromless.training.train import train
 from tests.conftest import SERVER, changed
-from tests.processes import status_of, until
+from tests.processes import exit_status, until
 
 
 def _train(options: RunConfig) -> Run:
@@ -168,7 +168,7 @@ def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
             torch.save = saved_in_part(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
             pretrain(watched)
 
-        assert os.WTERMSIG(status_of(work)) == signal.SIGKILL
+        assert os.WTERMSIG(exit_status(work)) == signal.SIGKILL
         assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
         assert len(list(run.path.glob(".*.partial"))) == 1
     assert run.state == "begun"
