@@ -141,9 +141,8 @@ def test_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
     Image.fromarray(image[0].numpy()).save(tmp_path / "reference.png")
     modality = build_modality(f"macenko:reference={tmp_path / 'reference.png'}")
     normalised = modality.render(image, 64) * 255
-    assert (
-        normalised[0].permute(1, 2, 0) - image[0]
-    ).abs().mean() < 4  # its own stains: almost unchanged
+    # Its own stains: almost unchanged.
+    assert (normalised[0].permute(1, 2, 0) - image[0]).abs().mean() < 4
     numbers = "0.65/0.70/0.29/0.07/0.99/0.11/1.6/0.97"
     assert build_modality(f"macenko:reference={numbers}").spec == f"macenko:reference={numbers}"
     Image.new("RGB", (32, 32), (244, 244, 244)).save(tmp_path / "white.png")
