@@ -294,7 +294,7 @@ def test_groups_are_not_split(tmp_path: Path) -> None:
     assert store.groups_known
     assert not set(train) & set(test)
     assert set(train) | set(test) == {f"P{i}" for i in range(8)}
-    assert store.caveats == [FEW.format(f"{len(set(test))} test groups")]
+    assert store.caveats == [FEW_GROUPS_CAVEAT.format(f"{len(set(test))} test groups")]
     assert store.meta.split_rule == "group"
     reseeded = ingest(
         open_source(str(root), group=r"(P\d+)"), tmp_path / "other", seed=1, progress=False
@@ -306,7 +306,7 @@ def test_groups_are_not_split(tmp_path: Path) -> None:
     assert (single_group.groups_known, single_group.meta.split_rule) == (True, "label")
 
 
-FEW = (
+FEW_GROUPS_CAVEAT = (
     "{} (patients or slides): no difference between arms can be shown; this needs at least "
     "6 groups, and more for several contrasts."
 )
@@ -323,7 +323,7 @@ def test_too_few_test_groups_are_a_caveat(tmp_path: Path, patients: int) -> None
     root = folder(tmp_path / "in", names)
     ingest(open_source(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
     count = f"{patients} test group{'s' * (patients > 1)}"
-    expected = [] if 2 / 2**patients < 0.05 else [FEW.format(count)]
+    expected = [] if 2 / 2**patients < 0.05 else [FEW_GROUPS_CAVEAT.format(count)]
     assert Store.open(tmp_path / "store").caveats == expected
 
 
@@ -338,7 +338,7 @@ def test_groups_in_both_train_and_test_are_a_caveat(tmp_path: Path) -> None:
     ingest(open_source(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
         "3 groups are in both train and test (patients or slides).",
-        FEW.format("3 test groups"),
+        FEW_GROUPS_CAVEAT.format("3 test groups"),
     ]
 
 

@@ -134,9 +134,8 @@ def test_ingest_suggests_a_label_column_for_unlabelled_tables(
     assert run(["ingest", str(root / "table.csv"), str(store)]) == 0
     output = capsys.readouterr().out
     assert "manifest:TABLE,label=COLUMN" in output
-    assert (
-        f"Next: mfl views '{store}', then mfl train '{store}' --out RUN" in output
-    )  # quoted for the shell
+    # The path is quoted for the shell.
+    assert f"Next: mfl views '{store}', then mfl train '{store}' --out RUN" in output
 
 
 def test_store_without_labels_can_be_trained_on(

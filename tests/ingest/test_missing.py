@@ -159,11 +159,11 @@ def test_missing_views_are_counted_in_caveats_and_report(incomplete: Store, tmp_
             f"({counts['train']} train, {counts['test']} test)."
         )
     assert incomplete.caveats[-2:] == sentences
-    again = ingest(
+    second_report = ingest(
         MissingViews(tmp_path / "log", COUNT), incomplete.path, missing="keep", progress=False
     )
-    assert again.already_existed
-    assert "; 13 without expression; 11 without ihc); " in str(again)
+    assert second_report.already_existed
+    assert "; 13 without expression; 11 without ihc); " in str(second_report)
 
 
 def test_missing_option_works_on_the_command_line(

@@ -87,8 +87,8 @@ def test_processes_read_folders_and_archives(kind: str, tmp_path: Path) -> None:
     source = open_source(str(root if kind == "folder" else pack(root, kind)))
     assert source.fork_safe
     run(source, tmp_path / "two")
-    again = open_source(str(source.path))  # type: ignore[attr-defined]
-    report = ingest(again, tmp_path / "one", workers=1, progress=False)
+    reopened = open_source(str(source.path))  # type: ignore[attr-defined]
+    report = ingest(reopened, tmp_path / "one", workers=1, progress=False)
     assert report.store.meta.omitted[FURTHER_PAGE] == 120  # counted in the processes
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 

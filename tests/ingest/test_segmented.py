@@ -215,23 +215,23 @@ def test_export_outside_its_folder_is_refused(tissue: Store, tmp_path: Path) -> 
 
 
 def test_export_replaces_only_its_own_files(tissue: Store, tmp_path: Path) -> None:
-    few = Store(tissue.path, tissue.meta, tissue.table[:12], tissue.arrays)
+    subset = Store(tissue.path, tissue.meta, tissue.table[:12], tissue.arrays)
     out = tmp_path / "out"
-    assert export_geojson(few, out) == 12
+    assert export_geojson(subset, out) == 12
     before = {path: path.read_bytes() for path in out.rglob("*.geojson")}
-    assert export_geojson(few, out) == 12 == len(before)
+    assert export_geojson(subset, out) == 12 == len(before)
     assert {path: path.read_bytes() for path in out.rglob("*.geojson")} == before
     last = sorted(before)[-1]
     last.write_text("mine")
     first = sorted(before)[0]
     first.unlink()
     with pytest.raises(DataError, match="was not written by this command; choose another folder"):
-        export_geojson(few, out)
+        export_geojson(subset, out)
     assert last.read_text() == "mine"
     assert not first.exists()  # nothing is written before all places are checked
-    ids = [f"{name}.png" for name in few.table["id"]]
+    ids = [f"{name}.png" for name in subset.table["id"]]
     ids[1] = ids[0].replace(".png", ".jpg")
-    twins = Store(few.path, few.meta, few.table.assign(id=ids), few.arrays)
+    twins = Store(subset.path, subset.meta, subset.table.assign(id=ids), subset.arrays)
     with pytest.raises(DataError, match=r"The ids '.*png' and '.*jpg' would both write"):
         export_geojson(twins, tmp_path / "twins")
     assert not (tmp_path / "twins").exists()

@@ -31,8 +31,8 @@ def slides(tmp_path: Path) -> list[Path]:
     ]
 
 
-def tile(slides: list[Path], store: Path, *words: str) -> int:
-    return run(["tile", *map(str, slides), str(store), *WORDS, *words])
+def tile(slides: list[Path], store: Path, *options: str) -> int:
+    return run(["tile", *map(str, slides), str(store), *WORDS, *options])
 
 
 def annotate(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> None:

@@ -101,7 +101,7 @@ def test_overflow_of_the_total_is_reported() -> None:
 
 def test_measures_are_not_changed_by_later_writes() -> None:
     z = torch.eye(6)
-    read = start_copy({"spread": spread(z), "rank": effective_rank(z)})
+    finish_copy = start_copy({"spread": spread(z), "rank": effective_rank(z)})
     expected = {"spread": value_of(spread(z)), "rank": value_of(effective_rank(z))}
     z.zero_()
-    assert read() == expected
+    assert finish_copy() == expected

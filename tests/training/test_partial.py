@@ -87,22 +87,22 @@ def test_trident_trains_on_incomplete_pairs(stained: Store, options: RunConfig) 
 def test_seed_draws_the_share_of_pairs(stained: Store, options: RunConfig) -> None:
     pair = Pair(options.arm.modalities, "plain", 32)
     train, has = stained.indices("train"), stained.has("ihc")
-    drawn = []
+    row_sets = []
     for share in (0.5, 0.25):
         available = available_views(stained, pair, changed(options, pairs=share))
         rows = training_rows(stained, available, options)
         assert len(rows) == round(share * has[train].sum())
         assert has[rows].all()
         assert set(rows) <= set(train)
-        drawn.append(set(rows))
-    assert drawn[1] < drawn[0]  # a subset of the same patches
+        row_sets.append(set(rows))
+    assert row_sets[1] < row_sets[0]  # a subset of the same patches
     other_seed = available_views(stained, pair, changed(options, pairs=0.5, seed=1))
-    assert set(training_rows(stained, other_seed, options)) != drawn[0]
+    assert set(training_rows(stained, other_seed, options)) != row_sets[0]
     trident = changed(options, pairs=0.5, kind="trident", missing="pairs")
     available = available_views(stained, Pair(trident.arm.modalities, "plain", 32), trident)
     assert len(training_rows(stained, available, trident)) == len(train)
     run = pretrain(changed(options, pairs=0.5))
-    assert run.record.facts["steps"] == 2 * (len(drawn[0]) // 32)
+    assert run.record.facts["steps"] == 2 * (len(row_sets[0]) // 32)
 
 
 def test_frozen_branch_may_miss_a_view(stained: Store, options: RunConfig) -> None:
@@ -179,15 +179,15 @@ def test_pairwise_loss_uses_rows_with_both_views() -> None:
     all_rows = torch.ones(8, dtype=torch.bool)
     expected = []
     for a, b in combinations("abc", 2):
-        both = has.get(a, all_rows) & has.get(b, all_rows)
-        rows = [i for i in range(8) if both[i]]
+        has_both = has.get(a, all_rows) & has.get(b, all_rows)
+        rows = [i for i in range(8) if has_both[i]]
         expected.append(VICReg()([torch.stack([z[n][i] for i in rows]) for n in (a, b)]).total)
     torch.testing.assert_close(loss.total, torch.stack(expected).mean())
     assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # no objective used it
     # Rows without a partner have loss 0 and are not an error; the same holds for a single pair.
     for rows in (torch.zeros(8), torch.eye(8)[3]):
-        few = {"b": rows.bool(), "c": rows.bool()}
-        assert pairwise_loss(VICReg(), z, few).total.item() == 0
+        presence = {"b": rows.bool(), "c": rows.bool()}
+        assert pairwise_loss(VICReg(), z, presence).total.item() == 0
 
 
 def test_missing_views_do_not_change_batch_norm(options: RunConfig) -> None:

@@ -247,10 +247,8 @@ def test_recorded_seconds_include_the_interrupted_part(
     def stop() -> None:
         raise RuntimeError("stop")
 
-    parts = (
-        call_at_step(2, lambda: time.sleep(3)),
-        call_at_step(5, stop),
-    )  # the checkpoint is of step 3
+    # The checkpoint is of step 3.
+    parts = call_at_step(2, lambda: time.sleep(3)), call_at_step(5, stop)
     monkeypatch.setattr("tests.training.test_resume.on_step", lambda: [part() for part in parts])
     with pytest.raises(RuntimeError, match="stop"):
         pretrain(watched)

@@ -66,14 +66,14 @@ def test_a_resumed_run_has_the_same_rates(optimizer_first: bool) -> None:
     uninterrupted = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4), 12)
     first = optimizer()
     lr_scheduler = scheduler(first, total_steps=20, warmup_steps=4)
-    before = run(first, lr_scheduler, 2)
+    first_rates = run(first, lr_scheduler, 2)
     second = optimizer()
     if optimizer_first:
         second.load_state_dict(first.state_dict())
     resumed = scheduler(second, total_steps=20, warmup_steps=4)
     resumed.load_state_dict(lr_scheduler.state_dict())
     second.load_state_dict(first.state_dict())
-    assert before + run(second, resumed, 10) == uninterrupted
+    assert first_rates + run(second, resumed, 10) == uninterrupted
 
 
 @pytest.mark.parametrize(("total", "warmup"), [(10, 10), (10, 11), (10, -1), (0, 0)])
