@@ -30,57 +30,60 @@ def inputs(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("case", PAIRS, ids=str)
 def test_agrees_with_the_references(case: Case, precision: str) -> None:
-    given = inputs(case, PRECISIONS[precision])
-    x, y = given["x"], given["y"] * case.params.get("scale_y", 1.0)
-    made = {
+    tensors = inputs(case, PRECISIONS[precision])
+    x, y = tensors["x"], tensors["y"] * case.params.get("scale_y", 1.0)
+    results = {
         "linear_cka": cka(x, y, "biased"),
         "debiased_cka": cka(x, y),
         "unbiased_cka": cka(x, y),
         "minibatch_cka_one_batch": cka(x, y),
     }
-    both = Cka({"x": ["x"], "y": ["y"]})
-    both.add_features({("x", "x"): x, ("y", "y"): y})
-    hsic = np.asarray(both.hsic)
-    made |= {"hsic1_xx": hsic[0, 0], "hsic1_xy": hsic[0, 1], "hsic1_yy": hsic[1, 1]}
+    accumulator = Cka({"x": ["x"], "y": ["y"]})
+    accumulator.add_features({("x", "x"): x, ("y", "y"): y})
+    hsic = np.asarray(accumulator.hsic)
+    results |= {"hsic1_xx": hsic[0, 0], "hsic1_xy": hsic[0, 1], "hsic1_yy": hsic[1, 1]}
     names = case.names()
-    assert {name.rpartition(".")[2] for name in names} <= set(made)
+    assert {name.rpartition(".")[2] for name in names} <= set(results)
     for name in names:
-        case.close(made[name.rpartition(".")[2]], name, precision)
+        case.close(results[name.rpartition(".")[2]], name, precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("case", MINIBATCHES, ids=str)
 def test_minibatches_agree_with_the_references(case: Case, precision: str) -> None:
-    given = inputs(case, PRECISIONS[precision])
-    sizes = [int(size) for size in given.pop("batch_sizes").tolist()]
-    layers = {m: sorted(k for k in given if k.startswith(m)) for m in ("m1", "m2")}
-    batched = {name: x.split(sizes) for name, x in given.items()}
-    added, whole = Cka(layers), Cka(layers, "biased")
-    single = Cka(layers)
+    tensors = inputs(case, PRECISIONS[precision])
+    sizes = [int(size) for size in tensors.pop("batch_sizes").tolist()]
+    layers = {m: sorted(k for k in tensors if k.startswith(m)) for m in ("m1", "m2")}
+    batches = {name: x.split(sizes) for name, x in tensors.items()}
+    batched_cka, full_biased = Cka(layers), Cka(layers, "biased")
+    full_debiased = Cka(layers)
     per_batch = []
     for number in range(len(sizes)):
-        features = {(m, k): batched[k][number] for m, names in layers.items() for k in names}
-        added.add_features(features)
-        one = Cka(layers)
-        one.add_features(features)
+        features = {(m, k): batches[k][number] for m, names in layers.items() for k in names}
+        batched_cka.add_features(features)
+        batch_cka = Cka(layers)
+        batch_cka.add_features(features)
         half = len(layers["m1"])
-        hsic, own = np.asarray(one.hsic), np.diag(np.asarray(one.hsic))
+        hsic, diagonal = np.asarray(batch_cka.hsic), np.diag(np.asarray(batch_cka.hsic))
         per_batch.append(
             np.stack(
-                np.broadcast_arrays(own[:half, None], hsic[:half, half:], own[None, half:]), axis=-1
+                np.broadcast_arrays(
+                    diagonal[:half, None], hsic[:half, half:], diagonal[None, half:]
+                ),
+                axis=-1,
             )
         )
-    everything = {(m, k): given[k] for m, names in layers.items() for k in names}
-    whole.add_features(everything)
-    single.add_features(everything)
-    made = {
-        "minibatch_cka": added.between("m1", "m2"),
+    all_features = {(m, k): tensors[k] for m, names in layers.items() for k in names}
+    full_biased.add_features(all_features)
+    full_debiased.add_features(all_features)
+    results = {
+        "minibatch_cka": batched_cka.between("m1", "m2"),
         "hsic1_per_batch": np.stack(per_batch),
-        "full_batch_linear_cka": whole.between("m1", "m2"),
-        "full_batch_debiased_cka": single.between("m1", "m2"),
+        "full_batch_linear_cka": full_biased.between("m1", "m2"),
+        "full_batch_debiased_cka": full_debiased.between("m1", "m2"),
     }
     for name in case.names():
-        case.close(made[name.rpartition(".")[2]], name, precision)
+        case.close(results[name.rpartition(".")[2]], name, precision)
 
 
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
@@ -94,13 +97,13 @@ def test_a_layer_that_varies_in_one_batch_is_not_constant() -> None:
     torch.manual_seed(0)
     varying, constant = torch.randn(9, 5), torch.full((9, 5), 0.1)
     for batches in ([varying, constant], [constant, varying]):
-        added = Cka({"x": ["x"]})
+        accumulator = Cka({"x": ["x"]})
         for batch in batches:
-            added.add_features({("x", "x"): batch})
-        assert added.constant("x") == []
+            accumulator.add_features({("x", "x"): batch})
+        assert accumulator.constant("x") == []
 
 
-def test_rounding_errors_about_a_large_value_are_no_variation(
+def test_rounding_errors_of_a_large_value_are_not_variation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("morefromless.analysis.cka.FEATURES_PER_BLOCK", 2)
@@ -113,27 +116,27 @@ def test_rounding_errors_about_a_large_value_are_no_variation(
     assert gram(features - 1000 * (features > 1))[1]
 
 
-def test_invariances() -> None:
+def test_cka_has_its_invariances() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(20, 6).double(), torch.randn(20, 9).double()
     rotation = torch.linalg.qr(torch.randn(6, 6).double())[0]
     for estimator in ("unbiased", "biased"):
         value = cka(x, y, estimator)  # type: ignore[arg-type]
-        same = pytest.approx(value, rel=1e-10)
-        assert cka(x @ rotation, y, estimator) == same  # type: ignore[arg-type]
-        assert cka(-3.7 * x, y, estimator) == same  # type: ignore[arg-type]
-        assert cka(x + 100, y, estimator) == same  # type: ignore[arg-type]
-        assert cka(y, x, estimator) == same  # type: ignore[arg-type]
+        unchanged = pytest.approx(value, rel=1e-10)
+        assert cka(x @ rotation, y, estimator) == unchanged  # type: ignore[arg-type]
+        assert cka(-3.7 * x, y, estimator) == unchanged  # type: ignore[arg-type]
+        assert cka(x + 100, y, estimator) == unchanged  # type: ignore[arg-type]
+        assert cka(y, x, estimator) == unchanged  # type: ignore[arg-type]
         assert cka(x, x, estimator) == pytest.approx(1, rel=1e-12)  # type: ignore[arg-type]
-        assert cka(x @ torch.randn(6, 6).double(), y, estimator) != same  # type: ignore[arg-type]
+        assert cka(x @ torch.randn(6, 6).double(), y, estimator) != unchanged  # type: ignore[arg-type]
 
 
 def test_chunks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.randn(12, 7, 5, 5)
-    whole, _ = gram(features.double())
+    expected, _ = gram(features.double())
     monkeypatch.setattr("morefromless.analysis.cka.FEATURES_PER_BLOCK", 11)
-    parts, _ = gram(features)
-    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-4)
+    actual, _ = gram(features)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_small_differences_survive_float32() -> None:
@@ -158,10 +161,10 @@ def test_estimates_from_batches_of_different_sizes_agree() -> None:
     y = torch.cat([common, 0.5 * torch.randn(1024, 300)], dim=1)
     unbiased, biased = {}, {}
     for size in (64, 128, 256):
-        added = Cka({"x": ["x"], "y": ["y"]})
+        accumulator = Cka({"x": ["x"], "y": ["y"]})
         for a, b in zip(x.split(size), y.split(size), strict=True):
-            added.add_features({("x", "x"): a, ("y", "y"): b})
-        unbiased[size] = added.between("x", "y")[0, 0]
+            accumulator.add_features({("x", "x"): a, ("y", "y"): b})
+        unbiased[size] = accumulator.between("x", "y")[0, 0]
         biased[size] = np.mean(
             [cka(a, b, "biased") for a, b in zip(x.split(size), y.split(size), strict=True)]
         )
@@ -177,52 +180,52 @@ def _networks() -> dict[str, nn.Module]:
     }
 
 
-def test_networks_of_different_depth_and_kind() -> None:
+def test_networks_of_different_depth_and_kind_are_compared() -> None:
     networks = _networks()
     layers = {name: select_layers(network) for name, network in networks.items()}
     assert len(layers["a"]) == len(convolutions(networks["a"])) > 10
     assert layers["b"] == blocks(networks["b"])
     images = [torch.rand(8, 3, 32, 32) for _ in range(3)]
-    made = Cka(layers)
-    kept: dict[tuple[str, str], list[Tensor]] = {}
+    accumulator = Cka(layers)
+    recorded: dict[tuple[str, str], list[Tensor]] = {}
     for batch in images:
-        made.add(networks, dict.fromkeys(networks, batch))
+        accumulator.add(networks, dict.fromkeys(networks, batch))
         for name, network in networks.items():
             network.eval()
             for layer in layers[name]:
-                part = network.get_submodule(layer)
-                handle = part.register_forward_hook(
-                    lambda *given, key=(name, layer): kept.setdefault(key, []).append(
-                        given[2].clone()
+                module = network.get_submodule(layer)
+                handle = module.register_forward_hook(
+                    lambda *arguments, key=(name, layer): recorded.setdefault(key, []).append(
+                        arguments[2].clone()
                     )
                 )
                 with torch.no_grad():
                     network(batch)
                 handle.remove()
-    apart = Cka(layers)
+    reference = Cka(layers)
     for number in range(3):
-        apart.add_features({key: outputs[number].double() for key, outputs in kept.items()})
+        reference.add_features({key: outputs[number].double() for key, outputs in recorded.items()})
     np.testing.assert_allclose(
-        made.between("a", "b"), apart.between("a", "b"), rtol=1e-3, atol=1e-4
+        accumulator.between("a", "b"), reference.between("a", "b"), rtol=1e-3, atol=1e-4
     )
-    itself = made.between("a", "a")
-    np.testing.assert_allclose(np.diag(itself), 1, rtol=1e-9)
-    np.testing.assert_allclose(itself, itself.T, rtol=1e-9)
-    np.testing.assert_allclose(made.between("b", "a"), made.between("a", "b").T)
+    within = accumulator.between("a", "a")
+    np.testing.assert_allclose(np.diag(within), 1, rtol=1e-9)
+    np.testing.assert_allclose(within, within.T, rtol=1e-9)
+    np.testing.assert_allclose(accumulator.between("b", "a"), accumulator.between("a", "b").T)
 
 
-def test_evaluation_mode_is_for_the_while_only() -> None:
+def test_evaluation_mode_is_temporary() -> None:
     networks = _networks()
     networks["a"].train()
     before = {k: v.clone() for k, v in networks["a"].state_dict().items()}
-    made = Cka({"a": select_layers(networks["a"])[:1], "b": ["blocks.0"]})
-    made.add(networks, dict.fromkeys(networks, torch.rand(5, 3, 32, 32)))
+    accumulator = Cka({"a": select_layers(networks["a"])[:1], "b": ["blocks.0"]})
+    accumulator.add(networks, dict.fromkeys(networks, torch.rand(5, 3, 32, 32)))
     assert networks["a"].training
     for key, value in networks["a"].state_dict().items():
         assert torch.equal(value, before[key])
 
 
-def test_bad_input_is_one_sentence() -> None:
+def test_invalid_input_is_refused_in_one_sentence() -> None:
     network = timm.create_model("test_resnet", num_classes=0)
     with pytest.raises(
         ConfigError, match=r"no layer 'layer1.0.conv'; did you mean .*layer1.0.conv1"
@@ -230,10 +233,10 @@ def test_bad_input_is_one_sentence() -> None:
         select_layers(network, ["layer1.0.conv"])
     with pytest.raises(ConfigError, match="batches of 4 patches or more, not 3"):
         cka(torch.randn(3, 5), torch.randn(3, 5))
-    made = Cka({"x": ["x"]}, "biased")
-    made.add_features({("x", "x"): torch.randn(5, 2)})
+    accumulator = Cka({"x": ["x"]}, "biased")
+    accumulator.add_features({("x", "x"): torch.randn(5, 2)})
     with pytest.raises(ConfigError, match="one batch of all patches"):
-        made.add_features({("x", "x"): torch.randn(5, 2)})
+        accumulator.add_features({("x", "x"): torch.randn(5, 2)})
     with pytest.raises(DataError, match="No batch"):
         Cka({"x": ["x"]}).between("x", "x")
     with pytest.raises(ConfigError, match="no blocks"):
@@ -251,12 +254,12 @@ def test_bad_input_is_one_sentence() -> None:
 )
 def test_layers_of_known_networks(name: str, stages: list[str] | None, count: int | None) -> None:
     network = timm.create_model(name, num_classes=0)
-    every = convolutions(network)
+    all_layers = convolutions(network)
     if count:
-        assert len(every) == count
-    found = stage_convolutions(network)
-    assert found[0] == every[0]
+        assert len(all_layers) == count
+    stage_layers = stage_convolutions(network)
+    assert stage_layers[0] == all_layers[0]
     if stages:
-        assert found == stages
-    assert 2 <= len(found) <= 13
-    assert set(execution_order(network, every, torch.rand(2, 3, 64, 64))) == set(every)
+        assert stage_layers == stages
+    assert 2 <= len(stage_layers) <= 13
+    assert set(execution_order(network, all_layers, torch.rand(2, 3, 64, 64))) == set(all_layers)

@@ -57,8 +57,8 @@ def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     }
     common = {"width": 32, "primary": "downsample:8"}
     return {
-        name: train(run_config(tissue.path, folder / name, **common, **given)).path
-        for name, given in options.items()
+        name: train(run_config(tissue.path, folder / name, **common, **overrides)).path
+        for name, overrides in options.items()
     }
 
 
@@ -74,14 +74,14 @@ def page(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Dis
 
 @pytest.fixture
 def options(runs: dict[str, Path], tmp_path: Path) -> Options:
-    def of(a: str = "asymmetric", b: str = "symmetric", **given: Any) -> ExplainConfig:
+    def make_config(a: str = "asymmetric", b: str = "symmetric", **overrides: Any) -> ExplainConfig:
         paths = {"run_a": str(runs[a]), "run_b": str(runs[b]), "out": str(tmp_path / "page")}
-        return from_flat(ExplainConfig, {**paths, "thumbnail": 32, **PROBE, **given})
+        return from_flat(ExplainConfig, {**paths, "thumbnail": 32, **PROBE, **overrides})
 
-    return of
+    return make_config
 
 
-def test_predictions_are_those_of_the_runs(
+def test_predictions_equal_those_of_the_runs(
     page: Disagreements, runs: dict[str, Path], tissue: Store
 ) -> None:
     rows = tissue.indices("test")
@@ -120,7 +120,7 @@ def test_predictions_are_those_of_the_runs(
     assert differing == f"They disagree on {differ.sum()}."
 
 
-def test_features_and_neighbours_are_those_of_the_encoders(
+def test_features_and_neighbours_equal_those_of_the_encoders(
     page: Disagreements, tissue: Store
 ) -> None:
     rows = tissue.indices("test")
@@ -128,17 +128,17 @@ def test_features_and_neighbours_are_those_of_the_encoders(
         direct = answer.frozen.represent(tissue, rows).numpy()
         np.testing.assert_allclose(page.features[side], direct, rtol=1e-5, atol=1e-6)
         unit = direct / np.linalg.norm(direct, axis=1, keepdims=True)
-        near = unit @ unit.T
-        np.fill_diagonal(near, -np.inf)
-        assert (page.neighbours[side][:, 0] == near.argmax(1)).mean() > 0.9
+        similarities = unit @ unit.T
+        np.fill_diagonal(similarities, -np.inf)
+        assert (page.neighbours[side][:, 0] == similarities.argmax(1)).mean() > 0.9
 
 
-def test_runs_of_one_seed_are_named_as_such(page: Disagreements, options: Options) -> None:
+def test_equal_seeds_are_noted(page: Disagreements, options: Options) -> None:
     assert page.cka.equal_seeds
     assert [note for note in page.notes if "same seed" in note]
-    other = explain(options(b="seed-1"))
-    assert not other.cka.equal_seeds
-    assert not [note for note in other.notes if "same seed" in note]
+    other_seed = explain(options(b="seed-1"))
+    assert not other_seed.cka.equal_seeds
+    assert not [note for note in other_seed.notes if "same seed" in note]
 
 
 def test_the_gallery_begins_with_the_most_confident_disagreement() -> None:
@@ -147,14 +147,14 @@ def test_the_gallery_begins_with_the_most_confident_disagreement() -> None:
     np.testing.assert_array_equal(disagreements(p[:, ::-1]), [2, 1])
 
 
-def test_the_whole_gallery_ends_with_the_patches_they_agree_on(options: Options) -> None:
+def test_full_gallery_ends_with_patches_of_agreement(options: Options) -> None:
     result = explain(options(gallery="all"))
     assert sorted(result.gallery) == list(range(len(result.ids)))
     differ = (result.predictions[0] != result.predictions[1])[result.gallery]
     assert not differ[differ.sum() :].any()
 
 
-def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store) -> None:
+def test_encoders_of_different_kinds_sizes_and_tasks(options: Options, tissue: Store) -> None:
     sizes = explain(options(b="larger"))
     assert "Inputs differ in size: A at 32 px, B at 48 px." in sizes.notes
     kinds = explain(options(b="vit"))
@@ -167,16 +167,16 @@ def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store
     assert {name: b for name, _, b in heads.facts}["objective"] == "–"
     assert [note for note in heads.notes if "may differ from those of their study" in note]
     head = heads.answers[1]
-    own = list(_notes(head, head, heads.store, heads.cka, heads.config))
-    assert own
-    assert not [note for note in own if "may differ from those of their study" in note]
+    notes_of_heads = list(_notes(head, head, heads.store, heads.cka, heads.config))
+    assert notes_of_heads
+    assert not [note for note in notes_of_heads if "may differ from those of their study" in note]
     cells = explain(options(b="seed-1", task="cell"))
     labelled = tissue.select(task=build_task("cell"))
     assert cells.classes == labelled.classes
     assert cells.labels.tolist() == labelled.labels[cells.rows].tolist()
 
 
-def test_the_privileged_branches(options: Options) -> None:
+def test_privileged_branches_are_compared(options: Options) -> None:
     result = explain(options(branch="privileged", b="asymmetric-2"))
     facts = {name: (a, b) for name, a, b in result.facts}
     assert facts["modality"] == ("full", "full")
@@ -190,7 +190,7 @@ def test_the_privileged_branches(options: Options) -> None:
     assert facts_of_a["encoder"] == "test_vit"
 
 
-def test_everything_is_written(page: Disagreements) -> None:
+def test_all_files_are_written(page: Disagreements) -> None:
     out = page.config.out
     names = {path.name for path in out.iterdir()}
     for stem in ("confusion", "cka", "cka-diagonal", "features", "gradcam-first", "gradcam-stages"):
@@ -216,30 +216,30 @@ def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -
     pictures = cams(answer, tissue, rows, [layer], 32, "cpu")[layer]
     images = answer.frozen.render(tissue, rows)
     maps = gradcam(answer.classifier, images, [f"encoder.{layer}"])[f"encoder.{layer}"]
-    heat = scaled(maps, 32)
-    for picture, own in zip(pictures, heat, strict=True):
-        if own.max() == 0:
+    heat_maps = scaled(maps, 32)
+    for picture, heat_map in zip(pictures, heat_maps, strict=True):
+        if heat_map.max() == 0:
             continue
-        hottest, coldest = own >= own.quantile(0.95), own <= own.quantile(0.05)
+        hottest, coldest = heat_map >= heat_map.quantile(0.95), heat_map <= heat_map.quantile(0.05)
         red = torch.from_numpy(picture[..., 0].astype(np.float32))
         assert red[hottest].mean() > red[coldest].mean()
 
 
-def test_layers_are_measured_where_the_encoder_is(
+def test_layers_are_measured_on_the_device_of_the_encoder(
     runs: dict[str, Path], tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = evaluate_branch(
         Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue"
     )
     answer.frozen.encoder.to("meta")  # like an encoder that is still on a GPU
-    monkeypatch.setattr(FrozenEncoder, "render", lambda *given: str(given[-1]))
+    monkeypatch.setattr(FrozenEncoder, "render", lambda *arguments: str(arguments[-1]))
     monkeypatch.setattr(
         "morefromless.analysis.explain.last_gradcam_layer", lambda _, images: images
     )
     assert cam_layer(answer) == "meta"
 
 
-def test_bad_input_is_one_sentence(options: Options, tmp_path: Path) -> None:
+def test_invalid_input_is_refused_in_one_sentence(options: Options, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is given twice"):
         explain(options(b="asymmetric"))
     with pytest.raises(ConfigError, match="has no branch 'privileged', only primary"):
@@ -257,14 +257,14 @@ def test_bad_input_is_one_sentence(options: Options, tmp_path: Path) -> None:
 
 
 def test_runs_on_other_patches_are_refused(options: Options, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    ingest(Synthetic(patches=90, patients=6, size=32, seed=1), other, progress=False)
-    trained = train(run_config(other, tmp_path / "run", width=16, epochs=1))
+    other_store = tmp_path / "other"
+    ingest(Synthetic(patches=90, patients=6, size=32, seed=1), other_store, progress=False)
+    trained = train(run_config(other_store, tmp_path / "run", width=16, epochs=1))
     with pytest.raises(DataError, match="no common test patches"):
         explain(replace(options(), run_b=trained.path))
 
 
-def test_a_probe_that_was_removed_is_fitted_again(
+def test_removed_probe_is_fitted_again(
     page: Disagreements, options: Options, runs: dict[str, Path]
 ) -> None:
     [probe] = runs["symmetric"].glob("probe-primary-standardised-*.safetensors")
@@ -277,19 +277,19 @@ def test_the_command_writes_the_same_bytes(
     page: Disagreements, runs: dict[str, Path], tmp_path: Path, capsys: Any
 ) -> None:
     out, first = tmp_path / "page", page.config.out
-    words = ["explain", str(runs["asymmetric"]), str(runs["symmetric"]), "--out", str(out)]
-    words += ["--probe-epochs", "5", "--standardise", "--thumbnail", "32"]
-    assert run(words) == 0
+    arguments = ["explain", str(runs["asymmetric"]), str(runs["symmetric"]), "--out", str(out)]
+    arguments += ["--probe-epochs", "5", "--standardise", "--thumbnail", "32"]
+    assert run(arguments) == 0
     assert "They disagree on" in capsys.readouterr().out
     names = sorted(path.relative_to(first) for path in first.rglob("*.*"))
     assert len(names) > 25
     assert sorted(path.relative_to(out) for path in out.rglob("*.*")) == names
     assert [n for n in names if (first / n).read_bytes() != (out / n).read_bytes()] == []
-    assert run([*words, "--layers", "nothing"]) == 2
+    assert run([*arguments, "--layers", "nothing"]) == 2
     assert "has no layer 'nothing'" in capsys.readouterr().err
 
 
-def test_runs_of_one_name_are_told_apart_by_their_place() -> None:
+def test_runs_of_equal_name_are_distinguished_by_folder() -> None:
     answers = [
         SimpleNamespace(frozen=SimpleNamespace(title="t", folder_name="run", folder=Path(p, "run")))
         for p in "ab"

@@ -49,7 +49,7 @@ PATIENTS = np.repeat(np.array(["c", "b", "g", "a", "d", "f", "h", "e"], dtype=ob
     ],
     ids=["patches", "one patient", "patients"],
 )
-def test_predictions_are_those_of_the_closed_form(
+def test_predictions_equal_those_of_the_closed_form(
     groups: npt.NDArray[np.object_] | None, units: npt.NDArray[np.int64]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -62,23 +62,23 @@ def test_predictions_are_those_of_the_closed_form(
     order = torch.randperm(units.max() + 1, generator=torch.Generator().manual_seed(0))
     fold = torch.tensor([int(order[unit]) % FOLDS for unit in units])
 
-    def ridge(rows: torch.Tensor, asked: torch.Tensor, penalty: float, k: int) -> torch.Tensor:
+    def ridge(rows: torch.Tensor, queries: torch.Tensor, penalty: float, k: int) -> torch.Tensor:
         x, y = train[rows], target[rows, k]
         scale = penalty * x.square().sum()
-        return asked @ torch.linalg.solve(x.T @ x + scale * torch.eye(6), x.T @ y)
+        return queries @ torch.linalg.solve(x.T @ x + scale * torch.eye(6), x.T @ y)
 
     for k in range(3):
-        tried = []
+        predictions = []
         for penalty in PENALTIES:
             held_out = torch.empty(40, dtype=torch.float64)
             for number in range(FOLDS):
                 held_out[fold == number] = ridge(fold != number, train[fold == number], penalty, k)
-            tried.append(held_out)
-        errors = [float((held_out - target[:, k]).square().sum()) for held_out in tried]
+            predictions.append(held_out)
+        errors = [float((held_out - target[:, k]).square().sum()) for held_out in predictions]
         best = errors.index(min(errors))
-        assert torch.allclose(out_of_fold[:, k], tried[best])
-        everything = torch.ones(40, dtype=torch.bool)
-        assert torch.allclose(on_test[:, k], ridge(everything, test, PENALTIES[best], k))
+        assert torch.allclose(out_of_fold[:, k], predictions[best])
+        all_rows = torch.ones(40, dtype=torch.bool)
+        assert torch.allclose(on_test[:, k], ridge(all_rows, test, PENALTIES[best], k))
     constant, _ = predict_out_of_fold(torch.zeros_like(train), target, test)
     assert torch.equal(constant, torch.zeros_like(target))  # the mean of centred data
     axes, shares = principal_axes(train, 3)
@@ -91,35 +91,37 @@ def test_features_are_standardised_by_the_training_patches() -> None:
     generator = torch.Generator().manual_seed(0)
     train, test = torch.randn(9, 3, generator=generator), torch.randn(4, 3, generator=generator) + 1
     train[:, 2] = 0.1  # a constant feature
-    for part, found in zip((train, test), _standardise(train, test), strict=True):
+    for part, standardised in zip((train, test), _standardise(train, test), strict=True):
         expected = (part - train.mean(0)) / train.std(0, correction=0)
-        assert torch.allclose(found[:, :2], expected[:, :2].double(), atol=1e-5)
-        assert not found[:, 2].any()
+        assert torch.allclose(standardised[:, :2], expected[:, :2].double(), atol=1e-5)
+        assert not standardised[:, 2].any()
 
 
-def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def double_size(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Linear interpolation between pixel centres, along the first axis, then the second."""
 
-    def line(old: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.interp(np.arange(2 * len(old)) / 2 - 0.25, np.arange(len(old)), old)
+    def interpolate(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.interp(np.arange(2 * len(samples)) / 2 - 0.25, np.arange(len(samples)), samples)
 
-    return np.apply_along_axis(line, 1, np.apply_along_axis(line, 0, values))
+    return np.apply_along_axis(interpolate, 1, np.apply_along_axis(interpolate, 0, values))
 
 
 def test_textures_are_what_halving_the_resolution_removes(tissue: Store) -> None:
-    found = handcrafted(tissue, build_modality("full"))
-    assert found.shape == (180, 512 + 3 * 4)
-    assert np.square(found[5, :512]).sum() == pytest.approx(1)
-    for patch, image in zip(found[:3, 512:], tissue.array("he")[:3] / 255, strict=True):
+    features = handcrafted(tissue, build_modality("full"))
+    assert features.shape == (180, 512 + 3 * 4)
+    assert np.square(features[5, :512]).sum() == pytest.approx(1)
+    for patch, image in zip(features[:3, 512:], tissue.array("he")[:3] / 255, strict=True):
         for octave in patch.reshape(-1, 3):
             side = len(image)
             coarse = image.reshape(side // 2, 2, side // 2, 2, 3).mean((1, 3))
-            assert octave == pytest.approx((image - doubled(coarse)).std((0, 1), ddof=1), rel=1e-4)
+            assert octave == pytest.approx(
+                (image - double_size(coarse)).std((0, 1), ddof=1), rel=1e-4
+            )
             image = coarse
     assert image.shape == (2, 2, 3)
 
 
-def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
+def test_only_the_positive_control_has_headroom(tmp_path: Path) -> None:
     options = {**VIEWS, "components": 20, "out": tmp_path / "out"}
     results = {
         name: measure_headroom(HeadroomConfig(store=control(tmp_path, name).path, **options))
@@ -142,8 +144,8 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     predictions = predict_out_of_fold(sparse[0], target, sparse[1], store.groups("train"))
     labels, test = (store.labels[store.indices(split)] for split in ("train", "test"))
     probe = fit_ridge_probe(predictions[0], torch.from_numpy(labels), len(store.classes))
-    right = probe.logits(predictions[1]).argmax(1).numpy() == test
-    assert results["positive"].predicted == pytest.approx(right.mean())
+    correct = probe.logits(predictions[1]).argmax(1).numpy() == test
+    assert results["positive"].predicted == pytest.approx(correct.mean())
     assert results["positive"].headroom.low > 0.05
     assert results["negative"].headroom.low < 0.02
     # The first photograph predicts the second almost fully, but not a signal under a nuisance.
@@ -152,17 +154,17 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     assert "forecast" in report_path.read_text()
     assert json.loads(numbers.read_text())["headroom"]["estimate"] > 0.05
     table, parts = report(results["negative"]).sections
-    held = sum(component.variance for component in results["negative"].components)
-    assert held < 0.99  # so their share differs from the share of the total variance
+    explained = sum(component.variance for component in results["negative"].components)
+    assert explained < 0.99  # so their share differs from the share of the total variance
     number = len(results["negative"].components)
     assert (
-        f"; all {number} explain {100 * held:.1f} % of the variance of the dense features"
+        f"; all {number} explain {100 * explained:.1f} % of the variance of the dense features"
         in parts.title
     )
     assert table.rows[-1][0] == "predicted share of the components' variance"
 
 
-def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_options_are_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     options = HeadroomConfig(store=tissue.path, primary="downsample:4", components=1000)
     with pytest.raises(ConfigError, match="more than the 135 labelled training patches"):
         measure_headroom(options)

@@ -48,31 +48,31 @@ def config(folder: Path, tmp_path: Path) -> RepresentConfig:
     return RepresentConfig(study=folder, out=tmp_path / "out", probe=probe, analysis=CPU)
 
 
-def test_every_arm_and_untrained_encoders_with_it(config: RepresentConfig, tissue: Store) -> None:
+def test_all_arms_and_untrained_encoders_are_compared(
+    config: RepresentConfig, tissue: Store
+) -> None:
     result = represent(config)
     arms = ["asymmetric, independent", "symmetric, independent", "supervised", "random"]
     assert list(result.arms) == arms[:3]
     by_arms = {(cka.a, cka.b): cka for cka in result.cka}
     # Two seeds: one pair within an arm; between arms, the two pairs with different seeds.
     assert {pair: len(cka.combinations) for pair, cka in by_arms.items()} == {
-        (a, b): 1 if a == b else 2 for place, a in enumerate(arms) for b in arms[place:]
+        (a, b): 1 if a == b else 2 for first, a in enumerate(arms) for b in arms[first:]
     }
     assert not any(cka.equal_seeds for cka in result.cka)
     within = by_arms["random", "random"]
     assert np.isfinite(within.mean).all()
     np.testing.assert_allclose(within.mean, within.mean.T)
-    tested = len(tissue.indices("test"))
-    assert all(counts.sum() == 2 * tested for counts in result.confusion.values())
+    test_patches = len(tissue.indices("test"))
+    assert all(counts.sum() == 2 * test_patches for counts in result.confusion.values())
     for arm, answers in result.arms.items():
-        right = sum(
+        correct = sum(
             int((answer.probabilities.argmax(1) == answer.labels).sum()) for answer in answers
         )
-        assert np.trace(result.confusion[arm]) == right
+        assert np.trace(result.confusion[arm]) == correct
 
 
-def test_encoders_that_begin_from_the_same_weights_are_no_pair(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_encoders_with_equal_initial_weights_are_not_a_pair(tissue: Store, tmp_path: Path) -> None:
     """Untrained runs with equal seeds are the same network, so their CKA is 1."""
     encoders = [
         random_encoder("test_resnet", "downsample:8", 32, seed, tmp_path) for seed in range(2)
@@ -96,7 +96,7 @@ def test_encoders_that_begin_from_the_same_weights_are_no_pair(
         ("biased", 0, [30]),
     ],
 )
-def test_patches_are_shared_out_evenly_over_batches(
+def test_patches_are_split_evenly_into_batches(
     estimator: Literal["unbiased", "biased"],
     patches: int,
     sizes: list[int],
@@ -106,38 +106,38 @@ def test_patches_are_shared_out_evenly_over_batches(
 ) -> None:
     monkeypatch.setattr(FrozenEncoder, "render", lambda _, __, rows, ___: torch.from_numpy(rows))
     monkeypatch.setattr(module, "execution_order", lambda _, names, __: names)
-    monkeypatch.setattr(module, "similarities", lambda *given: given)
+    monkeypatch.setattr(module, "similarities", lambda *arguments: arguments)
     encoder = random_encoder("test_resnet", "downsample:8", 32, 3, tmp_path)
     names = ["network.layer2.0.conv1", "network.layer1.0.conv1"]
     analysis = Analysis(
         cka_patches=patches, cka_batch=11, estimator=estimator, layers=" + ".join(names)
     )
     rows = np.arange(100, 130)
-    given: Any = layer_cka({"a": [encoder], "b": [encoder]}, tissue, rows, analysis, "cpu")
-    networks, layers, batches, seeds, name = given
+    arguments: Any = layer_cka({"a": [encoder], "b": [encoder]}, tissue, rows, analysis, "cpu")
+    networks, layers, batches, seeds, name = arguments
     assert (networks["b"], seeds["b"], layers["b"]) == ([encoder.encoder], [3], names)
     assert name == estimator
-    drawn = list(batches)
-    assert all(batch["a"].equal(batch["b"]) for batch in drawn)
-    assert [len(batch["a"]) for batch in drawn] == sizes
-    order = torch.cat([batch["a"] for batch in drawn]).tolist()
+    drawn_batches = list(batches)
+    assert all(batch["a"].equal(batch["b"]) for batch in drawn_batches)
+    assert [len(batch["a"]) for batch in drawn_batches] == sizes
+    order = torch.cat([batch["a"] for batch in drawn_batches]).tolist()
     assert len(set(order) & set(rows)) == sum(sizes)
     assert order != sorted(order)  # because a store is sorted by class
-    least = 4 if estimator == "unbiased" else 2
+    minimum = 4 if estimator == "unbiased" else 2
     with pytest.raises(
-        ConfigError, match=f"needs {least} patches or more, but there are {least - 1}"
+        ConfigError, match=f"needs {minimum} patches or more, but there are {minimum - 1}"
     ):
-        layer_cka({"a": [encoder]}, tissue, rows[: least - 1], analysis, "cpu")
+        layer_cka({"a": [encoder]}, tissue, rows[: minimum - 1], analysis, "cpu")
 
 
-def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
+def test_all_files_are_written(config: RepresentConfig, tmp_path: Path) -> None:
     result = represent(replace(config, arms=("asymmetric-independent", "random")))
     assert list(result.arms) == ["asymmetric, independent"]
-    written = similarities.write(result)
+    paths = similarities.write(result)
     stems = ("cka", "cka-diagonal", "confusion", "gradcam-first", "gradcam-stages", "features")
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf", "png", "csv")}
     expected |= {f"representations.{kind}" for kind in ("md", "csv", "json")}
-    assert {path.name for path in written} == expected
+    assert {path.name for path in paths} == expected
     report = similarities.report(result)
     report.show()
     assert (
@@ -153,20 +153,22 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     np.testing.assert_allclose(cells["cka"], first.mean.ravel(), rtol=1e-6)
     markdown = (result.out / "representations.md").read_text()
     assert f" {first.diagonal.mean():.2f} |" in markdown  # a single combination has no deviation
-    across = result.cka[1]
-    assert f"{across.diagonal.mean():.2f} ± " in markdown
-    own = replace(result.config, probe=Probe())
-    said = [
-        note for r in (result, replace(result, config=own)) for note in similarities.report(r).notes
+    between = result.cka[1]
+    assert f"{between.diagonal.mean():.2f} ± " in markdown
+    other_config = replace(result.config, probe=Probe())
+    notes = [
+        note
+        for r in (result, replace(result, config=other_config))
+        for note in similarities.report(r).notes
     ]
-    (note,) = (note for note in said if "probes differ from the study's" in note)
+    (note,) = (note for note in notes if "probes differ from the study's" in note)
     assert "(--probe-epochs was 5, is 100; --standardise was on, is off)" in note
-    shown = similarities.pictures(result, ("cka", "absent"), tmp_path)
-    assert [picture.path for picture in shown] == ["out/cka.svg"]
-    assert "equal seeds are excluded" in shown[0].caption
+    pictures = similarities.pictures(result, ("cka", "absent"), tmp_path)
+    assert [picture.path for picture in pictures] == ["out/cka.svg"]
+    assert "equal seeds are excluded" in pictures[0].caption
 
 
-def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
+def test_pairs_of_equal_seeds_are_marked_if_there_are_no_others(
     tissue: Store, tmp_path: Path, folder: Path
 ) -> None:
     options = {"primary": ["downsample:8"], "sharing": ["independent"], "standardise": True}
@@ -216,7 +218,7 @@ def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store
     }
 
 
-def test_bad_input_is_one_sentence(
+def test_invalid_input_is_refused_in_one_sentence(
     config: RepresentConfig, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ConfigError, match="contains no results"):
@@ -238,7 +240,7 @@ def test_bad_input_is_one_sentence(
         moved.rename(weights)
 
 
-def test_a_study_whose_folders_moved_together(
+def test_study_is_found_after_its_folders_moved_together(
     config: RepresentConfig, folder: Path, tissue: Store, tmp_path: Path
 ) -> None:
     study = Path(shutil.copytree(folder, tmp_path / "moved" / "study"))

@@ -10,7 +10,7 @@ from morefromless.analysis.representative import representative_patches, shown_p
 from morefromless.data.store import Store
 
 
-def test_of_each_class_it_is_the_patch_nearest_to_the_mean(tissue: Store) -> None:
+def test_patch_nearest_to_the_mean_represents_its_class(tissue: Store) -> None:
     rng = np.random.default_rng(0)
     features = {
         split: rng.normal(size=(len(tissue.indices(split)), 4)) for split in ("train", "test")

@@ -80,7 +80,7 @@ def result(folder: Path, cohort: Store) -> Validation:
     return validate(ValidateConfig(study=folder, cohort=cohort.path, device="cpu"))
 
 
-def test_the_internal_figures_are_those_of_the_study(result: Validation, results: Results) -> None:
+def test_internal_results_equal_those_of_the_study(result: Validation, results: Results) -> None:
     assert [s.accuracies for s in result.internal.summaries] == [
         s.accuracies for s in results.summaries
     ]
@@ -98,21 +98,27 @@ def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Pa
             )
     write(images[18:], tmp_path / "there/A")
     write(np.stack([images[3], as_jpeg(images[5]), as_jpeg(images[14])]), tmp_path / "there/B")
-    learnt = ingest(str(tmp_path / "here"), tmp_path / "a", progress=False).store
-    other = ingest(str(tmp_path / "there"), tmp_path / "b", split="test", progress=False).store
-    copies, alike = leakage_warnings(learnt, other)
+    training_store = ingest(str(tmp_path / "here"), tmp_path / "a", progress=False).store
+    cohort_store = ingest(
+        str(tmp_path / "there"), tmp_path / "b", split="test", progress=False
+    ).store
+    copies, near_duplicates = leakage_warnings(training_store, cohort_store)
     assert copies.startswith("1 patches of the cohort have the same pixels")
-    assert alike.startswith("1 further patches of the cohort look like")
-    assert not leakage_warnings(other, learnt)  # `other` has no training patches
+    assert near_duplicates.startswith("1 further patches of the cohort look like")
+    assert not leakage_warnings(cohort_store, training_store)  # the cohort has no training patches
 
 
-def test_groups_that_training_may_have_are_counted(tissue: Store, cohort: Store) -> None:
-    learnt, asked = (set(s.groups(side)) for s, side in ((tissue, "train"), (cohort, "test")))
-    said = leakage_warnings(tissue, cohort)[-1]
-    assert said.startswith(f"{len(learnt & asked)} groups (patients or slides) of the cohort have")
+def test_groups_shared_with_training_are_counted(tissue: Store, cohort: Store) -> None:
+    training_groups, cohort_groups = (
+        set(s.groups(side)) for s, side in ((tissue, "train"), (cohort, "test"))
+    )
+    warning = leakage_warnings(tissue, cohort)[-1]
+    assert warning.startswith(
+        f"{len(training_groups & cohort_groups)} groups (patients or slides) of the cohort have"
+    )
 
 
-def test_the_external_ones_are_of_the_same_probes(
+def test_external_results_are_those_of_the_same_probes(
     result: Validation, study: Study, cohort: Store
 ) -> None:
     labels = cohort.table["label"].to_numpy()
@@ -127,10 +133,10 @@ def test_the_external_ones_are_of_the_same_probes(
             ).probe
             features = frozen.represent(cohort, np.arange(len(labels))).double().numpy()
             logits = features @ fitted.weight.double().numpy().T + fitted.bias.double().numpy()
-            right = np.array(study.store.classes)[logits.argmax(1)] == labels
+            correct = np.array(study.store.classes)[logits.argmax(1)] == labels
             rows = table[(table["run"] == options.out.name) & (table["metric"] == "accuracy")]
             value = rows[rows["modality"] == options.arm.primary]["value"].item()
-            assert value == pytest.approx(right.mean(), abs=1.5 / len(labels))
+            assert value == pytest.approx(correct.mean(), abs=1.5 / len(labels))
             train, test = (frozen.features(study.store, split) for split in ("train", "test"))
             pair = feature_distances(train, test, features)
             distances.setdefault(options.arm.kind, []).append(pair)
@@ -153,16 +159,16 @@ def test_floors_are_fitted_to_the_training_patches(
         mean_rgb(np.asarray(cohort.array("he"))),
         classes=len(tissue.classes),
     )
-    right = np.array(tissue.classes)[probabilities.argmax(1)] == cohort.table["label"].to_numpy()
+    correct = np.array(tissue.classes)[probabilities.argmax(1)] == cohort.table["label"].to_numpy()
     floor = next(
         s
         for s in result.external.summaries
         if (s.condition.arm, s.condition.modality) == ("mean-rgb", "full")
     )
-    assert floor.accuracies == (pytest.approx(right.mean()),)
+    assert floor.accuracies == (pytest.approx(correct.mean()),)
 
 
-def test_intervals_are_over_the_patients_there(result: Validation) -> None:
+def test_intervals_are_over_the_patients_of_the_cohort(result: Validation) -> None:
     summary = result.external.summaries[0]
     assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
     assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
@@ -172,9 +178,9 @@ def test_intervals_are_over_the_patients_there(result: Validation) -> None:
     ]
 
 
-def test_the_tables_stand_side_by_side(result: Validation, tmp_path: Path) -> None:
-    written = validation.write(replace(result, out=tmp_path))
-    assert {path.name for path in written} >= {"validation.md", "validation.csv", "results.json"}
+def test_tables_list_internal_and_external_results(result: Validation, tmp_path: Path) -> None:
+    paths = validation.write(replace(result, out=tmp_path))
+    assert {path.name for path in paths} >= {"validation.md", "validation.csv", "results.json"}
     page = (tmp_path / "validation.md").read_text()
     assert "accuracy, internal | accuracy, external" in page
     assert "points, internal" in page
@@ -183,31 +189,37 @@ def test_the_tables_stand_side_by_side(result: Validation, tmp_path: Path) -> No
     assert Results.load(tmp_path).data.title == result.external.data.title
 
 
-def test_one_run_is_asked_by_a_command(
+def test_command_evaluates_one_run(
     folder: Path, study: Study, cohort: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = next(o.out.name for o in study.runs if o.arm.kind == "symmetric")
-    words = ["validate", str(folder / "runs" / one), str(cohort.path), "--out", str(tmp_path / "v")]
-    first, second, *others = study.store.classes
-    words += ["--classes", f"{first}=both", f"{second}=both"]
-    words += ["--store", str(study.store.path), "--probe-epochs", "20", "--labels", "0.5"]
-    assert run(words) == 0
-    said = capsys.readouterr().out
-    assert "symmetric, shared" in said
-    assert "for one seed, with the 95 % bootstrap interval in brackets" in said
-    assert "Probes and floors use 50 % of the training labels" in said
-    assert "a task's labels are evaluated on that task with their own heads" in said
+    run_name = next(o.out.name for o in study.runs if o.arm.kind == "symmetric")
+    arguments = [
+        "validate",
+        str(folder / "runs" / run_name),
+        str(cohort.path),
+        "--out",
+        str(tmp_path / "v"),
+    ]
+    first, second, *other_classes = study.store.classes
+    arguments += ["--classes", f"{first}=both", f"{second}=both"]
+    arguments += ["--store", str(study.store.path), "--probe-epochs", "20", "--labels", "0.5"]
+    assert run(arguments) == 0
+    output = capsys.readouterr().out
+    assert "symmetric, shared" in output
+    assert "for one seed, with the 95 % bootstrap interval in brackets" in output
+    assert "Probes and floors use 50 % of the training labels" in output
+    assert "a task's labels are evaluated on that task with their own heads" in output
     assert not (tmp_path / "v" / "curves.csv").exists()  # curves are of the internal patches
     external = Results.load(tmp_path / "v")
-    assert list(external.data.classes["tissue"]) == ["both", *others]
-    assert len(external.summaries[0].recall) == len(others) + 1
+    assert list(external.data.classes["tissue"]) == ["both", *other_classes]
+    assert len(external.summaries[0].recall) == len(other_classes) + 1
     assert external.config.seeds == 1
     table = external.table
-    assert set(table["run"]) == {"", one}
+    assert set(table["run"]) == {"", run_name}
     assert set(table["modality"]) == {"downsample:4"}  # floors exist only for this modality
 
 
-def test_mistakes_are_answered(
+def test_invalid_options_are_refused(
     folder: Path, study: Study, cohort: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = ValidateConfig(study=folder, cohort=cohort.path, device="cpu", out=tmp_path / "out")
@@ -215,9 +227,9 @@ def test_mistakes_are_answered(
         validate(replace(config, cohort=study.store.path))
     with pytest.raises(DataError, match="no class 'nothing'"):
         validate(replace(config, classes=("nothing=x",)))
-    every = "+".join(study.store.classes)
+    all_classes = "+".join(study.store.classes)
     with pytest.raises(ConfigError, match="keeps fewer than two classes of task tissue"):
-        validate(replace(config, classes=(f"{every}=tissue",)))
+        validate(replace(config, classes=(f"{all_classes}=tissue",)))
     with pytest.raises(ConfigError, match="contains no results"):
         validate(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="--probe is for a single run"):
@@ -228,7 +240,7 @@ def test_mistakes_are_answered(
     assert f"use mfl validate {trained} {cohort.path}" in capsys.readouterr().err
 
 
-def test_a_study_that_may_only_be_read_is_refused_at_once(
+def test_read_only_study_is_refused_immediately(
     folder: Path, cohort: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_to_write(monkeypatch)
@@ -254,36 +266,40 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
             return {"he": super().read(item)["he"][..., :1]}
 
     side, log = study.store.side, tmp_path / "log"
-    others = ingest(Counting(log, 24, side), tmp_path / "a", split="test", progress=False).store
+    other_cohort = ingest(
+        Counting(log, 24, side), tmp_path / "a", split="test", progress=False
+    ).store
     grey = ingest(Grey(log, 24, side), tmp_path / "b", split="test", progress=False).store
-    config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
+    config = ValidateConfig(study=folder, cohort=other_cohort.path, device="cpu")
     with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it"):
         validate(config)
     with pytest.raises(ConfigError, match=r"'he' of .*b is not 8-bit RGB"):
         validate(replace(config, cohort=grey.path))
 
 
-def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path) -> None:
-    first, *others = study.store.classes
+def test_missing_classes_and_scale_are_stated(study: Study, cohort: Store, tmp_path: Path) -> None:
+    first, *other_classes = study.store.classes
 
-    def only(chosen: list[str]) -> Store:
+    def cohort_of(classes: list[str]) -> Store:
         table = cohort.table.assign(
-            split=cohort.table["split"].where(cohort.table["label"].isin(chosen), None)
+            split=cohort.table["split"].where(cohort.table["label"].isin(classes), None)
         )
         meta = structs.replace(cohort.meta, um_per_px=None)
         return Store(cohort.path, meta, table, cohort.arrays, cohort.present)
 
-    task = SharedTask(Tissue(), [*others, first])
-    _, lacking, scale, *_ = _caveats(study, only(others[:1]), {"tissue": task})
-    assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
-    assert f"{first}; every prediction of such a class is wrong" in lacking
+    task = SharedTask(Tissue(), [*other_classes, first])
+    _, missing, scale, *_ = _caveats(study, cohort_of(other_classes[:1]), {"tissue": task})
+    assert missing.startswith(
+        f"Task tissue: the cohort has no patch of {', '.join(other_classes[1:])}, "
+    )
+    assert f"{first}; every prediction of such a class is wrong" in missing
     assert "are 40 px at an unknown scale, and" in scale
-    assert not list(_shifts(study, Cohort(only([]), tmp_path, {})))
+    assert not list(_shifts(study, Cohort(cohort_of([]), tmp_path, {})))
 
 
-def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Path) -> None:
-    one = next(o.out for o in study.runs if o.arm.kind == "supervised")
-    path = Path(shutil.copytree(one, tmp_path / "run"))
+def test_run_of_the_whole_patch_is_a_study(study: Study, tmp_path: Path) -> None:
+    run_folder = next(o.out for o in study.runs if o.arm.kind == "supervised")
+    path = Path(shutil.copytree(run_folder, tmp_path / "run"))
     record = json.loads((path / "run.json").read_text())
     record["options"] |= {"primary": "full", "privileged": "full", "task": "cell"}
     (path / "run.json").write_text(json.dumps(record))
@@ -293,12 +309,12 @@ def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Pat
 
 
 @pytest.mark.parametrize("file", ["weights", "run.json", "results.json"])
-def test_a_class_from_outside_is_imported_with_trust_alone(
+def test_custom_class_is_imported_only_with_trust(
     file: str, folder: Path, study: Study, cohort: Store, tmp_path: Path
 ) -> None:
     outside = "nowhere.to_be_found:Y"
     trained, store = Path(shutil.copytree(folder, tmp_path / "study")), study.store.path
-    run, other, *_ = (Run(trained / "runs" / options.out.name) for options in study.runs)
+    run, other_run, *_ = (Run(trained / "runs" / options.out.name) for options in study.runs)
     if file == "weights":
         encoder = json.loads(run.encoder_path.read_text())
         encoder["branches"]["primary"]["encoder"] = outside
@@ -311,23 +327,23 @@ def test_a_class_from_outside_is_imported_with_trust_alone(
         content = json.loads(path.read_text())
         content[key]["primary"] = value
         path.write_text(json.dumps(content))
-    for trust, said in ((False, "give --trust"), (True, "cannot be imported")):
-        asked: list[Callable[[], object]] = []
+    for trust, message in ((False, "give --trust"), (True, "cannot be imported")):
+        calls: list[Callable[[], object]] = []
         options: dict[str, Any] = {"store": store, "trust": trust}
         if file != "results.json":
-            one = {"study": run.path, "cohort": cohort.path, **options}
-            asked.append(partial(validate, ValidateConfig(**one)))
+            run_options = {"study": run.path, "cohort": cohort.path, **options}
+            calls.append(partial(validate, ValidateConfig(**run_options)))
         if file == "weights":
-            for a, b in ((run, other), (other, run)):
-                pair = {"run_a": a.path, "run_b": b.path, **options}
-                asked.append(partial(explain, ExplainConfig(**pair)))
+            for a, b in ((run, other_run), (other_run, run)):
+                pair_options = {"run_a": a.path, "run_b": b.path, **options}
+                calls.append(partial(explain, ExplainConfig(**pair_options)))
         if file != "run.json":
-            every = {"study": trained, "cohort": cohort.path, **options}
-            asked.append(partial(validate, ValidateConfig(**every)))
-            asked.append(partial(represent, RepresentConfig(study=trained, **options)))
-        for ask in asked:
-            with pytest.raises(ConfigError, match=said):
-                ask()
+            study_options = {"study": trained, "cohort": cohort.path, **options}
+            calls.append(partial(validate, ValidateConfig(**study_options)))
+            calls.append(partial(represent, RepresentConfig(study=trained, **options)))
+        for call in calls:
+            with pytest.raises(ConfigError, match=message):
+                call()
 
 
 class Spots(Source):
@@ -350,9 +366,9 @@ class Spots(Source):
         return arrays | (expression if self.genes else {})
 
 
-def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
+def test_cohort_needs_only_the_routine_view(tmp_path: Path) -> None:
     genes = [("G1", "G2", "G3"), ("G3", "G2", "G1"), ("H1", "G2", "G3"), ()]
-    first, turned, other, routine = (
+    first, reordered, other_genes, routine = (
         ingest(Spots(seed, names), tmp_path / f"{seed}", progress=False).store
         for seed, names in enumerate(genes)
     )
@@ -372,28 +388,30 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
     assert config.out
     results.save(config.out)
     assert {"full", "vector:3"} == {s.condition.modality for s in results.summaries}
-    ask = ValidateConfig(study=config.out, cohort=routine.path, device="cpu", trust=True)
-    whys = {
+    validation_config = ValidateConfig(
+        study=config.out, cohort=routine.path, device="cpu", trust=True
+    )
+    reasons = {
         routine.path: "has no array 'expression'",
-        turned.path: "has them in another order",
-        other.path: "does not have 1 of them, such as G1",
+        reordered.path: "has them in another order",
+        other_genes.path: "does not have 1 of them, such as G1",
     }
-    for path, why in whys.items():
-        external = validate(replace(ask, cohort=path)).external
+    for path, reason in reasons.items():
+        external = validate(replace(validation_config, cohort=path)).external
         assert {s.condition.modality for s in external.summaries} == {"full"}
-        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not evaluated" in c]
-        assert why in said
+        (caveat,) = [c for c in external.caveats if "Encoders of vector:3 are not evaluated" in c]
+        assert reason in caveat
     runs = (Run(run.out) for run in Study.of(config, first).runs if run.arm.kind == "asymmetric")
     frozen = load_encoders(next(runs))["privileged"]
     assert open_inputs([first.path], frozen)
-    for store in (turned, other):
+    for store in (reordered, other_genes):
         with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             open_inputs([store.path], frozen)
         with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             frozen.features(store, "test")
 
 
-def test_questions_without_classes_are_asked(
+def test_questions_without_classes_are_evaluated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Unknown(Spots):
@@ -401,11 +419,11 @@ def test_questions_without_classes_are_asked(
             return [replace(item, label=UNLABELLED) for item in super().items()]
 
     store = ingest(Unknown(0, ("G1", "G2")), tmp_path / "store", progress=False).store
-    asked = ["--size", "16", "--width", "8", "--batch", "4", "--epochs", "1", "--device", "cpu"]
+    options = ["--size", "16", "--width", "8", "--batch", "4", "--epochs", "1", "--device", "cpu"]
     pair = ["--primary", "full", "--privileged", "vector:2", "--privileged-encoder", "mlp:4"]
     out = str(tmp_path / "run")
     assert (
-        run(["train", str(store.path), "--out", out, *asked, *pair, "--encoder", "test_resnet"])
+        run(["train", str(store.path), "--out", out, *options, *pair, "--encoder", "test_resnet"])
         == 0
     )
     capsys.readouterr()

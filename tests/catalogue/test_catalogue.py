@@ -1,4 +1,4 @@
-"""Datasheets, and downloads from a server that does everything wrong."""
+"""Datasheets, and downloads from a faulty server."""
 
 import hashlib
 import http.server
@@ -27,16 +27,16 @@ CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Hostile(http.server.BaseHTTPRequestHandler):
-    """`/MODE/x.zip`: what it does wrong is the first part of the path."""
+class FaultyServer(http.server.BaseHTTPRequestHandler):
+    """The first part of the path, as in `/MODE/x.zip`, selects the fault."""
 
-    requests: list[tuple[str, str | None]] = []  # noqa: RUF012 - of the server, read by tests
+    requests: list[tuple[str, str | None]] = []  # noqa: RUF012 - tests read it from the class
 
     def do_GET(self) -> None:
-        mode, asked = self.path.split("/")[1], self.headers.get("Range")
-        self.requests.append((mode, asked))
-        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        body, status, length = CONTENT[begin:], 206 if asked else 200, None
+        mode, requested = self.path.split("/")[1], self.headers.get("Range")
+        self.requests.append((mode, requested))
+        begin = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
+        body, status, length = CONTENT[begin:], 206 if requested else 200, None
         if mode == "circle":
             self.send_response(302)
             self.send_header("Location", self.path)
@@ -46,9 +46,9 @@ class Hostile(http.server.BaseHTTPRequestHandler):
             self.send_error(int(mode))
             return
         if mode == "ignores-range":
-            body, status = (CONTENT, 200) if asked else (CONTENT[:100_000], 200)
+            body, status = (CONTENT, 200) if requested else (CONTENT[:100_000], 200)
             length = len(CONTENT)
-        if mode == "other-range" and asked:
+        if mode == "other-range" and requested:
             begin, body = 0, CONTENT
         if mode == "wrong":
             body = bytes(len(body))
@@ -62,7 +62,7 @@ class Hostile(http.server.BaseHTTPRequestHandler):
         if status == 206:
             self.send_header("Content-Range", f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.end_headers()
-        if mode in ("cuts", "stalls", "other-range") and not (mode == "other-range" and asked):
+        if mode in ("cuts", "stalls", "other-range") and not (mode == "other-range" and requested):
             body = body[:100_000]
         self.wfile.write(body)
         if mode == "stalls" and begin + len(body) < len(CONTENT):
@@ -75,7 +75,7 @@ class Hostile(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as running:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FaultyServer) as running:
         running.daemon_threads = True
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -83,7 +83,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     monkeypatch.setattr(download, "RETRY_PAUSE", 0.001)
 
@@ -104,37 +104,39 @@ def sheet(url: str, **facts: Any) -> PublicSet:
     )
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known_length", [True, False])
 @pytest.mark.parametrize("mode", ["good", "cuts", "stalls", "ignores-range", "says-less"])
-def test_a_file_arrives_whole(server: str, tmp_path: Path, mode: str, known: bool) -> None:
-    if mode == "says-less" and not known:
+def test_file_is_downloaded_completely(
+    server: str, tmp_path: Path, mode: str, known_length: bool
+) -> None:
+    if mode == "says-less" and not known_length:
         pytest.skip("without a known length only the checksum tells")
-    facts = {} if known else {"bytes": None}
+    facts = {} if known_length else {"bytes": None}
     [path] = fetch(sheet(f"{server}/{mode}", **facts), tmp_path)
     assert path.read_bytes() == CONTENT
     assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
 
 
-def test_a_download_goes_on_where_it_was(server: str, tmp_path: Path) -> None:
+def test_partial_download_resumes(server: str, tmp_path: Path) -> None:
     (tmp_path / "x.zip.part").write_bytes(CONTENT[:200_000])
-    Hostile.requests.clear()
+    FaultyServer.requests.clear()
     fetch(sheet(f"{server}/good"), tmp_path)
-    assert Hostile.requests == [("good", "bytes=200000-")]
-    fetch(sheet(f"{server}/good"), tmp_path)  # which is there and sound
-    assert len(Hostile.requests) == 1
+    assert FaultyServer.requests == [("good", "bytes=200000-")]
+    fetch(sheet(f"{server}/good"), tmp_path)  # the file exists and is valid
+    assert len(FaultyServer.requests) == 1
     (tmp_path / "x.zip").rename(tmp_path / "x.zip.part")
     fetch(sheet(f"{server}/good"), tmp_path)
     assert (tmp_path / "x.zip").read_bytes() == CONTENT
 
 
-def test_another_range_than_asked_is_not_taken(server: str, tmp_path: Path) -> None:
+def test_response_with_another_range_is_refused(server: str, tmp_path: Path) -> None:
     (tmp_path / "x.zip.part").write_bytes(CONTENT[:50])
     with pytest.raises(DataError, match="cannot be downloaded"):
         fetch(sheet(f"{server}/other-range"), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("mode", "words"),
+    ("mode", "message"),
     [
         ("wrong", "has md5 .*, but the published x.zip has"),
         ("endless", "sends more than the 300,000 bytes"),
@@ -143,15 +145,13 @@ def test_another_range_than_asked_is_not_taken(server: str, tmp_path: Path) -> N
         ("503", "cannot be downloaded .HTTP status 503.; the part received is kept"),
     ],
 )
-def test_what_cannot_be_had_is_one_sentence(
-    server: str, tmp_path: Path, mode: str, words: str
-) -> None:
-    with pytest.raises(DataError, match=words):
+def test_failed_downloads_are_errors(server: str, tmp_path: Path, mode: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         fetch(sheet(f"{server}/{mode}"), tmp_path)
     assert not (tmp_path / "x.zip").exists()
 
 
-def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> None:
+def test_mirror_and_local_files_replace_a_dead_server(server: str, tmp_path: Path) -> None:
     dead = sheet("http://127.0.0.1:9")
     with pytest.raises(DataError, match="cannot be downloaded"):
         fetch(dead, tmp_path / "a")
@@ -173,21 +173,21 @@ def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
+def test_too_small_disk_is_refused_before_downloading(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: bool
 ) -> None:
     (tmp_path / "x.zip").write_bytes(CONTENT)
     origin, out = tmp_path / "x.zip" if local else None, tmp_path / "out"
     usage = SimpleNamespace(free=len(CONTENT) - 1)
     monkeypatch.setattr("morefromless.files.shutil.disk_usage", lambda _: usage)
-    Hostile.requests.clear()
-    with pytest.raises(StorageError) as refused:
+    FaultyServer.requests.clear()
+    with pytest.raises(StorageError) as error:
         fetch(sheet(f"{server}/good"), out, local=origin)
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"{out} needs 0.0003 GB but the disk has 0.0003 GB free; free some space, or choose "
         "another place."
     )
-    assert not Hostile.requests
+    assert not FaultyServer.requests
     assert not list(out.iterdir())
     (out / "x.zip.part").write_bytes(CONTENT[:1])  # what has arrived needs no space
     usage.free += local
@@ -195,14 +195,22 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_datasheet_says_what_must_be_known(name: str) -> None:
-    known = public_set(name)
-    assert all((known.title, known.description, known.authors, known.licence, known.citation))
-    assert known.files or known.instructions
-    assert all(file.md5 is None or len(file.md5) == 32 for file in known.files)
+def test_datasheet_has_all_required_fields(name: str) -> None:
+    datasheet = public_set(name)
+    assert all(
+        (
+            datasheet.title,
+            datasheet.description,
+            datasheet.authors,
+            datasheet.licence,
+            datasheet.citation,
+        )
+    )
+    assert datasheet.files or datasheet.instructions
+    assert all(file.md5 is None or len(file.md5) == 32 for file in datasheet.files)
 
 
-def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
+def test_breakhis_instructions_give_a_store(tmp_path: Path) -> None:
     slides = ("benign/SOB/adenosis/SOB_B_A_14-22549AB", "malignant/SOB/papillary/SOB_M_PC_14-9146")
     names = {
         f"BreaKHis_v1/histology_slides/breast/{slide}{n}/{power}/x-{power}.png": 10 * n + k
@@ -211,11 +219,13 @@ def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
         for power in ("40X", "100X")
     }
     folder(tmp_path / "FOLDER", names, side=448)
-    words = re.search(r"run (mfl ingest .*--cut 224)", public_set("breakhis").instructions)
-    assert words is not None
-    line = [word.replace("FOLDER", f"{tmp_path}/FOLDER") for word in shlex.split(words[1])]
-    line = [word.replace("STORE", str(tmp_path / "store")) for word in line]
-    assert run(line[1:]) == 0
+    instruction = re.search(r"run (mfl ingest .*--cut 224)", public_set("breakhis").instructions)
+    assert instruction is not None
+    arguments = [
+        word.replace("FOLDER", f"{tmp_path}/FOLDER") for word in shlex.split(instruction[1])
+    ]
+    arguments = [word.replace("STORE", str(tmp_path / "store")) for word in arguments]
+    assert run(arguments[1:]) == 0
     store = Store.open(tmp_path / "store")
     assert store.classes == ("benign", "malignant")
     assert len(store.table) == 24  # four of each field at 40X
@@ -225,7 +235,7 @@ def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
     assert store.meta.datasheet.title == "BreakHis, cut to 224 px"
 
 
-def test_commands_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_suggest_the_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fetch", "crc-val"]) == 2
     assert "did you mean crc-val-he-7k?" in capsys.readouterr().err
     assert run(["fetch", "mhist", str(tmp_path)]) == 2
@@ -234,11 +244,11 @@ def test_commands_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"download it with mfl fetch kather-2016 {tmp_path}" in capsys.readouterr().err
 
 
-def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patch_counts_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_classes(tmp_path / "x")
 
-    def listed(**counts: int) -> Source:
-        known = PublicSet(
+    def open_with_counts(**counts: int) -> Source:
+        public = PublicSet(
             title="X",
             description="",
             authors="",
@@ -248,12 +258,12 @@ def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.Mon
             ingest="x",
             counts=counts,
         )
-        monkeypatch.setattr("morefromless.ingest.opening.public_set", lambda _: known)
+        monkeypatch.setattr("morefromless.ingest.opening.public_set", lambda _: public)
         return open_source(f"kather-2016:{tmp_path}")
 
-    assert len(listed(A=5, B=5).items()) == 10
-    assert listed(A=5, B=5).datasheet().licence == "L"
+    assert len(open_with_counts(A=5, B=5).items()) == 10
+    assert open_with_counts(A=5, B=5).datasheet().licence == "L"
     with pytest.raises(DataError, match="X has 4 patches of B, but 5 were found; download it"):
-        listed(A=5, B=4).items()
+        open_with_counts(A=5, B=4).items()
     with pytest.raises(DataError, match="X has 0 patches of B"):
-        listed(A=5).items()
+        open_with_counts(A=5).items()

@@ -5,8 +5,8 @@ from typing import Any
 from morefromless.data.store_meta import StoreMeta
 
 
-def meta_document(**other: Any) -> dict[str, Any]:
-    """`meta.json` as a dict; keys in `other` replace the defaults."""
+def meta_document(**overrides: Any) -> dict[str, Any]:
+    """`meta.json` as a dict; keys in `overrides` replace the defaults."""
     datasheet = {
         "title": "drawn",
         "licence": "Apache-2.0",
@@ -34,10 +34,10 @@ def meta_document(**other: Any) -> dict[str, Any]:
         "caveats": [],
         "provenance": {},
         "files": {},
-        **other,
+        **overrides,
     }
 
 
-def store_meta(**other: Any) -> StoreMeta:
+def store_meta(**overrides: Any) -> StoreMeta:
     """`StoreMeta` as in a store, not validated."""
-    return StoreMeta(**meta_document(**other))
+    return StoreMeta(**meta_document(**overrides))

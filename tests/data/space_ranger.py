@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import sparse
 
 SCALE = 0.5
-"""Of the hires image."""
+"""Pixels of the hires image per pixel of the full image."""
 
 
 def write_space_ranger(
@@ -34,7 +34,8 @@ def write_space_ranger(
         matrix["features/name"] = np.array(names, "S")
         kinds = ["Gene Expression"] * (genes - 1) + ["Antibody Capture"]
         matrix["features/feature_type"] = np.array(kinds, "S")
-    places = [(60 + 60 * (spot // 6), 70 + 50 * (spot % 6)) for spot in range(spots)]  # row, column
+    # Row and column of each spot.
+    centres = [(60 + 60 * (spot // 6), 70 + 50 * (spot % 6)) for spot in range(spots)]
     inside = [int(spot < spots - 1) for spot in range(spots)]
     table = pd.DataFrame(
         {
@@ -42,8 +43,8 @@ def write_space_ranger(
             "in_tissue": inside,
             "array_row": 0,
             "array_col": range(spots),
-            "pxl_row_in_fullres": [row for row, _ in places],
-            "pxl_col_in_fullres": [column for _, column in places],
+            "pxl_row_in_fullres": [row for row, _ in centres],
+            "pxl_col_in_fullres": [column for _, column in centres],
         }
     ).sample(frac=1, random_state=seed)  # in a different order than the matrix
     name = "tissue_positions_list.csv" if old else "tissue_positions.csv"

@@ -32,7 +32,7 @@ def write_spatialdata(
     image = np.asarray(Image.open(source / "spatial/tissue_hires_image.png"))
     shutil.rmtree(source)
     spots = len(counts)
-    places = np.array([(70 + 50 * (s % 6), 60 + 60 * (s // 6)) for s in range(spots)], float)
+    centres = np.array([(70 + 50 * (s % 6), 60 + 60 * (s // 6)) for s in range(spots)], float)
     root = zarr.open_group(folder, mode="w", zarr_format=zarr_format)
     root.attrs["spatialdata_attrs"] = {"version": "0.2" if zarr_format == 3 else "0.1"}
 
@@ -44,12 +44,12 @@ def write_spatialdata(
         datasets = [
             {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1] * 3}]}
         ]
-        described = {
+        multiscale = {
             "axes": [{"name": axis} for axis in CYX],
             "coordinateTransformations": [identity],
             "datasets": datasets,
         }
-        multiscales: dict[str, Any] = {"multiscales": [described]}
+        multiscales: dict[str, Any] = {"multiscales": [multiscale]}
         group.attrs.update({"ome": multiscales} if zarr_format == 3 else multiscales)
 
     group = root.create_group("shapes").create_group("spots")
@@ -58,7 +58,7 @@ def write_spatialdata(
         transformation(XY, "hires", type="scale", scale=[SCALE, SCALE]),
     ]
     numbers = np.arange(spots) * 10
-    geometry = shapely.to_wkb(shapely.points(places))
+    geometry = shapely.to_wkb(shapely.points(centres))
     shapes = pd.DataFrame({"geometry": geometry, "radius": 9.0}, index=numbers)
     shapes.to_parquet(folder / "shapes/spots/shapes.parquet")
 
@@ -88,7 +88,11 @@ def write_spatialdata(
     return counts[order], image
 
 
-def transformation(axes: tuple[str, ...], system: str, **how: object) -> dict[str, object]:
+def transformation(axes: tuple[str, ...], system: str, **parameters: object) -> dict[str, object]:
     """Transformation from an element's axes to a coordinate system."""
-    named = [{"name": axis} for axis in axes]
-    return {"input": {"axes": named}, "output": {"name": system, "axes": named}, **how}
+    named_axes = [{"name": axis} for axis in axes]
+    return {
+        "input": {"axes": named_axes},
+        "output": {"name": system, "axes": named_axes},
+        **parameters,
+    }

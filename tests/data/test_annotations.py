@@ -19,7 +19,7 @@ FEATURE = {
 }
 
 
-def test_packed_annotations_are_the_plain_ones(tmp_path: Path) -> None:
+def test_compressed_annotations_equal_plain_ones(tmp_path: Path) -> None:
     content = json.dumps([FEATURE]).encode()
     for name, data in (("a.geojson", content), ("a.geojson.gz", gzip.compress(content))):
         (tmp_path / name).write_bytes(data)
@@ -42,19 +42,19 @@ def test_packed_annotations_are_the_plain_ones(tmp_path: Path) -> None:
 def test_kinds_and_classes_are_read_in_every_spelling(
     tmp_path: Path, changes: dict[str, object], classes: str | None
 ) -> None:
-    other = FEATURE | {"properties": {"classification": {"name": "other"}}}
-    (tmp_path / "a.geojson").write_text(json.dumps([FEATURE | changes, other]))
-    read = read_annotations(tmp_path / "a.geojson").classes
-    assert read == (("other",) if classes is None else (classes, "other"))
+    other_feature = FEATURE | {"properties": {"classification": {"name": "other"}}}
+    (tmp_path / "a.geojson").write_text(json.dumps([FEATURE | changes, other_feature]))
+    read_classes = read_annotations(tmp_path / "a.geojson").classes
+    assert read_classes == (("other",) if classes is None else (classes, "other"))
 
 
-def test_an_export_of_nothing_holds_no_regions(tmp_path: Path) -> None:
+def test_empty_export_has_no_regions(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     assert read_annotations(path).labels(np.array([[0, 0], [8, 8]]), 8) == [None, None]
 
 
-def test_packed_annotations_are_read_up_to_a_limit(
+def test_compressed_annotations_have_a_size_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.geojson.gz"
@@ -78,7 +78,7 @@ def test_packed_annotations_are_read_up_to_a_limit(
         ("Polygon", "no region with a class"),
     ],
 )
-def test_odd_geometries_are_refused(tmp_path: Path, geometry: object, reason: str) -> None:
+def test_invalid_geometries_are_refused(tmp_path: Path, geometry: object, reason: str) -> None:
     for _ in range(400):
         if isinstance(geometry, dict) and "geometries" in geometry:
             geometry = {"type": "GeometryCollection", "geometries": [geometry]}

@@ -15,15 +15,15 @@ def test_an_array_stays_on_disk(tmp_path: Path) -> None:
     assert open_npy(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_invalid_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array(["a", None], object))
     with pytest.raises(DataError, match="holds Python objects, which are not read"):
         open_npy(tmp_path / "objects.npy")
     np.save(tmp_path / "a.npy", np.arange(6))
-    held = (tmp_path / "a.npy").read_bytes()
-    shape = held.replace(b"(6,)", b"(6,True)")  # TypeError in NumPy
-    keys = held.replace(b"'shape'", b"1      ")  # TypeError: NumPy sorts the keys
-    for damaged in (b"", b"garbage", held[:9], held[:60], held[:-1], shape, keys):
+    content = (tmp_path / "a.npy").read_bytes()
+    shape = content.replace(b"(6,)", b"(6,True)")  # TypeError in NumPy
+    keys = content.replace(b"'shape'", b"1      ")  # TypeError: NumPy sorts the keys
+    for damaged in (b"", b"garbage", content[:9], content[:60], content[:-1], shape, keys):
         (tmp_path / "a.npy").write_bytes(damaged)
         with pytest.raises(DataError, match=r"a.npy is not a valid .npy file"):
             open_npy(tmp_path / "a.npy")
@@ -32,7 +32,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_text_is_of_characters(tmp_path: Path, order: str) -> None:
+def test_text_arrays_need_valid_characters(tmp_path: Path, order: str) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array(["ab", "cde"], f"{order}U3"))
     assert open_npy(path).tolist() == ["ab", "cde"]

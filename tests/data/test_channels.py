@@ -33,7 +33,7 @@ def test_every_format_gives_the_same_channels(tmp_path: Path) -> None:
     assert channel_names(tmp_path / "pages.tif") == ()
 
 
-def test_grey_of_8_and_16_bits(tmp_path: Path) -> None:
+def test_grey_images_of_8_and_16_bits_are_read(tmp_path: Path) -> None:
     Image.fromarray(GREY).save(tmp_path / "8.png")
     Image.fromarray(GREY).save(tmp_path / "8.tif")
     Image.fromarray(DEEP[..., 0].copy()).save(tmp_path / "16.png")
@@ -41,12 +41,12 @@ def test_grey_of_8_and_16_bits(tmp_path: Path) -> None:
     for name in ("8.png", "8.tif"):
         np.testing.assert_array_equal(read_channels(tmp_path / name)[..., 0], GREY)
     for name in ("16.png", "16.tif"):
-        read = read_channels(tmp_path / name)
-        assert read.dtype == np.uint16
-        np.testing.assert_array_equal(read[..., 0], DEEP[..., 0])
+        pixels = read_channels(tmp_path / name)
+        assert pixels.dtype == np.uint16
+        np.testing.assert_array_equal(pixels[..., 0], DEEP[..., 0])
 
 
-def test_grey_is_upright_as_rgb_is(tmp_path: Path) -> None:
+def test_grey_images_are_turned_like_rgb(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     for name, values in (("grey.png", GREY), ("rgb.png", np.repeat(GREY[..., None], 3, axis=-1))):
@@ -55,7 +55,7 @@ def test_grey_is_upright_as_rgb_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_tiff_of_channels_is_upright_as_one_of_rgb_is(tmp_path: Path, orientation: int) -> None:
+def test_tiff_of_channels_is_turned_like_rgb(tmp_path: Path, orientation: int) -> None:
     deep, tag = DEEP[:16], [(ORIENTATION, "H", 1, orientation, True)]
     low = (deep % 256).astype(np.uint8)
     for name, values in (("deep", deep), ("grey", low[..., 0]), ("rgb", low[..., :3])):
@@ -80,7 +80,7 @@ def test_rgb_stays_rgb(tmp_path: Path) -> None:
         (np.zeros((2, 3, 8, 8), np.uint8), "give (height, width) or (height, width, channels)"),
     ],
 )
-def test_other_arrays_are_refused(tmp_path: Path, values: object, message: str) -> None:
+def test_unsupported_arrays_are_refused(tmp_path: Path, values: object, message: str) -> None:
     np.save(tmp_path / "a.npy", values)  # type: ignore[arg-type]
     with pytest.raises(UnreadablePatch) as error:
         read_channels(tmp_path / "a.npy")

@@ -24,23 +24,23 @@ MAPS = hnp.arrays(
 )
 
 
-def typed(instances: np.ndarray) -> Nuclei:
+def typed_nuclei(instances: np.ndarray) -> Nuclei:
     ids = [int(k) for k in np.unique(instances) if k]
     return Nuclei.typed(instances, {k: k % len(PANNUKE.types) for k in ids}, PANNUKE)
 
 
-def again(nuclei: Nuclei, path: Path) -> Nuclei:
+def write_and_read(nuclei: Nuclei, path: Path) -> Nuclei:
     write_geojson(nuclei, PANNUKE, path)
     result = Geojson().read(path, nuclei.instances.shape)
     return Nuclei.typed(result.instances, result.types, PANNUKE)
 
 
 @given(MAPS)
-def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
+def test_round_trip_is_lossless(instances: np.ndarray) -> None:
     """Also if nuclei touch, have holes, are single pixels, in pieces, or at the border."""
-    nuclei = typed(instances)
+    nuclei = typed_nuclei(instances)
     with TemporaryDirectory() as folder:
-        result = again(nuclei, Path(folder) / "x.geojson")
+        result = write_and_read(nuclei, Path(folder) / "x.geojson")
     np.testing.assert_array_equal(result.instances, nuclei.instances)
     np.testing.assert_array_equal(result.types, nuclei.types)
     np.testing.assert_array_equal(result.areas, nuclei.areas)
@@ -48,14 +48,14 @@ def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
 
 @given(MAPS)
 def test_outlines_are_valid_geometry_and_cover_the_pixels(instances: np.ndarray) -> None:
-    nuclei = typed(instances)
+    nuclei = typed_nuclei(instances)
     features = feature_collection(nuclei, PANNUKE, "a")["features"]
-    drawn = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
-    assert all(geometry.is_valid for geometry in drawn)
-    assert [geometry.area for geometry in drawn] == nuclei.areas.tolist()
+    geometries = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
+    assert all(geometry.is_valid for geometry in geometries)
+    assert [geometry.area for geometry in geometries] == nuclei.areas.tolist()
 
 
-def test_a_feature_is_what_qupath_reads() -> None:
+def test_features_follow_the_format_of_qupath() -> None:
     instances = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [2, 0, 2]])
     nuclei = Nuclei.typed(instances, {1: "Neoplastic", 2: 4}, PANNUKE)
     content = feature_collection(nuclei, PANNUKE, "a")
@@ -73,11 +73,11 @@ def test_a_feature_is_what_qupath_reads() -> None:
     }
     assert len({UUID(feature["id"]) for feature in content["features"]}) == 2
     assert content == feature_collection(nuclei, PANNUKE, "a")
-    other = feature_collection(nuclei, PANNUKE, "b")
-    assert other["features"][0]["id"] != ring["id"]
+    other_content = feature_collection(nuclei, PANNUKE, "b")
+    assert other_content["features"][0]["id"] != ring["id"]
 
 
-def test_pieces_that_another_patch_counts_are_marked() -> None:
+def test_pieces_counted_in_another_patch_are_marked() -> None:
     nuclei = Nuclei(
         np.array([[1, 2]], np.int32), np.array([1, 2], np.uint8), np.array([True, False])
     )
@@ -87,18 +87,22 @@ def test_pieces_that_another_patch_counts_are_marked() -> None:
 
 
 def test_an_image_without_nuclei_is_an_empty_collection(tmp_path: Path) -> None:
-    result = again(typed(np.zeros((3, 4), np.int32)), tmp_path / "new" / "x.geojson")
+    result = write_and_read(
+        typed_nuclei(np.zeros((3, 4), np.int32)), tmp_path / "new" / "x.geojson"
+    )
     assert result.instances.shape == (3, 4)
     assert not len(result.types)
 
 
-def test_a_place_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:
+def test_unwritable_path_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"cannot be written"):
-        write_geojson(typed(np.ones((2, 2), np.int32)), CONIC, tmp_path / "file" / "x.geojson")
+        write_geojson(
+            typed_nuclei(np.ones((2, 2), np.int32)), CONIC, tmp_path / "file" / "x.geojson"
+        )
 
 
-def test_colours_differ_and_stay() -> None:
+def test_colours_are_distinct_and_stable() -> None:
     colours = class_colours([str(k) for k in range(40)])
     assert len(set(colours.values())) == 40
     assert class_colours(["0", "1"]).items() <= colours.items()

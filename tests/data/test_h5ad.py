@@ -21,9 +21,9 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "a.h5ad"
 
 
-def assign(name: str, place: int, value: int) -> Callable[[Any], None]:
+def assign(name: str, index: int, value: int) -> Callable[[Any], None]:
     def change(file: Any) -> None:
-        file[name][place] = value
+        file[name][index] = value
 
     return change
 
@@ -42,7 +42,7 @@ def shorten(file: Any) -> None:
     file["X/indices"] = values
 
 
-def test_a_sound_file_passes(path: Path) -> None:
+def test_valid_file_passes(path: Path) -> None:
     check_h5ad(path)
 
 
@@ -59,7 +59,7 @@ def test_a_sound_file_passes(path: Path) -> None:
         shorten,
     ],
 )
-def test_what_does_not_fit_is_refused(path: Path, change: Callable[[Any], None]) -> None:
+def test_inconsistent_files_are_refused(path: Path, change: Callable[[Any], None]) -> None:
     with h5py.File(path, "r+") as file:
         change(file)
     with pytest.raises(DataError, match="write it again"):

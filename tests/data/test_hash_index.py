@@ -12,33 +12,35 @@ SPREAD = np.array(
 """Hashes with ten bits, spread over the four parts so that one part is just within its radius."""
 
 
-def flipped(hashes: Hashes, most: int, rng: np.random.Generator) -> Hashes:
-    """Flip up to `most` bits of each hash."""
+def flipped(hashes: Hashes, max_flips: int, rng: np.random.Generator) -> Hashes:
+    """Flip up to `max_flips` bits of each hash."""
     bits = np.stack([rng.permutation(64) for _ in hashes])
-    changed = np.arange(64) < rng.integers(0, most + 1, len(hashes))[:, None]
+    changed = np.arange(64) < rng.integers(0, max_flips + 1, len(hashes))[:, None]
     masks = np.where(changed, np.uint64(1) << bits.astype(np.uint64), np.uint64(0))
     return hashes ^ np.bitwise_or.reduce(masks, axis=1)
 
 
-@pytest.mark.parametrize("parcel", [2**16, 100])
-def test_pairs_are_those_of_comparing_all(parcel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hash_index, "PAIRS_PER_BLOCK", parcel)
+@pytest.mark.parametrize("block_size", [2**16, 100])
+def test_pairs_equal_those_of_a_full_comparison(
+    block_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_index, "PAIRS_PER_BLOCK", block_size)
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 600, np.uint64)
     hashes[:20] = 0  # all in one bucket of the tables
-    asked = np.concatenate([flipped(hashes, 14, rng), hashes[:5], SPREAD])
+    queries = np.concatenate([flipped(hashes, 14, rng), hashes[:5], SPREAD])
     pairs = [
-        (int(row), int(place))
-        for rows, places in HashIndex(hashes).pairs(asked)
-        for row, place in zip(rows, places, strict=True)
+        (int(row), int(column))
+        for rows, columns in HashIndex(hashes).pairs(queries)
+        for row, column in zip(rows, columns, strict=True)
     ]
-    differences = np.bitwise_count(asked[:, None] ^ hashes)
+    differences = np.bitwise_count(queries[:, None] ^ hashes)
     assert pairs == [tuple(pair) for pair in np.argwhere(differences <= MAX_BITS).tolist()]
     assert len(pairs) >= 100
 
 
-def test_nothing_is_near_to_nothing() -> None:
-    none = np.empty(0, np.uint64)
-    some = np.zeros(3, np.uint64)
-    assert not list(HashIndex(some).pairs(none))
-    assert [len(rows) for rows, _ in HashIndex(none).pairs(some)] == [0]
+def test_empty_inputs_have_no_pairs() -> None:
+    empty = np.empty(0, np.uint64)
+    hashes = np.zeros(3, np.uint64)
+    assert not list(HashIndex(hashes).pairs(empty))
+    assert [len(rows) for rows, _ in HashIndex(empty).pairs(hashes)] == [0]

@@ -71,7 +71,7 @@ def tiff(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize("make", [png, tiff])
-def test_16_bit_rgb_is_not_read_as_if_it_had_8(tmp_path: Path, make: object) -> None:
+def test_16_bit_rgb_is_not_read_as_8_bit(tmp_path: Path, make: object) -> None:
     assert callable(make)
     (tmp_path / "8.png").write_bytes(make(8))
     assert read_rgb(tmp_path / "8.png").shape == (2, 2, 3)
@@ -81,7 +81,7 @@ def test_16_bit_rgb_is_not_read_as_if_it_had_8(tmp_path: Path, make: object) -> 
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(RGB).save(tmp_path / "x.png")
     for limit in (10, 30):  # rejected by Pillow at twice the limit, by read_rgb at the limit
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -95,12 +95,12 @@ def test_only_the_known_formats_are_tried(tmp_path: Path) -> None:
         read_rgb(tmp_path / "x.png")
 
 
-def test_a_file_that_went_away(tmp_path: Path) -> None:
+def test_deleted_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePatch, match="no longer exists"):
         read_rgb(tmp_path / "x.png")
 
 
-def test_files_are_listed_in_one_order_and_loops_end(tmp_path: Path) -> None:
+def test_files_are_listed_in_order_and_link_loops_end(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "b/10.jpeg", "a/x/1.tif", ".hidden/1.png", "b/._1.png", "b/note.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -120,19 +120,19 @@ def test_links_that_lead_out_of_the_folder_are_followed(tmp_path: Path) -> None:
     assert listed == ["a/1.png", "a/deep/2.png", "b/3.png", "b/4.png"]
 
 
-def test_names_that_are_not_text_are_told(tmp_path: Path) -> None:
+def test_unprintable_file_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad\udcff.png").touch()
     with pytest.raises(DataError, match=r"unprintable characters.*rename it"):
         list_images(tmp_path)
 
 
-@pytest.mark.parametrize("ending", ["tif", "jpg", "png"])
-def test_a_stated_orientation_is_applied_in_every_format(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("suffix", ["tif", "jpg", "png"])
+def test_a_stated_orientation_is_applied_in_every_format(tmp_path: Path, suffix: str) -> None:
     image = Image.new("RGB", (32, 16), "white")
     image.paste("black", (0, 0, 16, 16))  # left half: upright, 6 turns it to the top
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / f"turned.{ending}"
+    path = tmp_path / f"turned.{suffix}"
     image.save(path, exif=exif)
     pixels = read_rgb(path)
     assert pixels.shape == (32, 16, 3)
@@ -141,7 +141,7 @@ def test_a_stated_orientation_is_applied_in_every_format(tmp_path: Path, ending:
     assert pixels[-12:].min() > 215
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
     with pytest.raises(UnreadablePatch, match="not a file"):
         read_rgb(tmp_path / "x.png")
@@ -164,6 +164,6 @@ def test_the_fast_decoder_gives_pillows_pixels(
 def test_the_fast_decoder_refuses_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     Image.fromarray(tissue(1)[0]).save(path)
-    for lacking in (2, 60, 900):
+    for missing_bytes in (2, 60, 900):
         with pytest.raises(UnreadablePatch, match="truncated or damaged"):
-            images.read_rgb(path.read_bytes()[:-lacking])
+            images.read_rgb(path.read_bytes()[:-missing_bytes])

@@ -36,17 +36,17 @@ from morefromless.sources import Item
         (datetime.date(2026, 1, 2), "2026-01-02"),
     ],
 )
-def test_cells(cell: object, text: str) -> None:
+def test_cells_become_text(cell: object, text: str) -> None:
     assert cell_text(cell) == text
     assert not isinstance(cell_text(cell), NotText)
 
 
 @pytest.mark.parametrize("cell", [[1], (1,), b"TUM", {"a": 1}, np.array([1, 2]), 2.0**63])
-def test_cells_that_are_no_names(cell: object) -> None:
+def test_cells_that_are_not_names_are_marked(cell: object) -> None:
     assert isinstance(cell_text(cell), NotText)
 
 
-def test_names_that_read_alike_are_one() -> None:
+def test_equivalent_names_are_merged() -> None:
     assert normal_name("ade\u0301nome") == normal_name("ad\u00e9nome")
     assert normal_name("\ufeffTUM\u200b") == normal_name("TUM ") == "TUM"
     assert normal_name("a\u00a0b") == normal_name("a  b") == "a b"
@@ -55,7 +55,7 @@ def test_names_that_read_alike_are_one() -> None:
             normal_name(name)
 
 
-def test_twins_are_refused() -> None:
+def test_names_that_differ_only_in_spelling_are_refused() -> None:
     for pair in (("TUM", "tum"), ("\ufb01bre", "fibre"), ("stra\u00dfe", "STRASSE"), ("P07", "p7")):
         with pytest.raises(DataError, match="differ only in spelling"):
             check_spellings(pair)
@@ -63,7 +63,7 @@ def test_twins_are_refused() -> None:
     check_spellings(["063aa9", "63aa09"])  # patients with hashes as names
 
 
-def test_whole_numbers() -> None:
+def test_zero_fractions_are_dropped() -> None:
     assert [drop_zero_fraction(t) for t in ("1.0", "-2.00", "1.05", "01", "")] == [
         "1",
         "-2",

@@ -9,10 +9,10 @@ from morefromless.errors import UnreadablePatch
 
 
 @pytest.mark.parametrize("kind", ["u1", ">u2", "i4", "u8", "f4", "f8"])
-def test_whole_numbers_are_taken_as_they_are(kind: str) -> None:
-    taken = to_int32(np.asfortranarray([[0, 7], [200, 1]]).astype(kind), "it")
-    assert taken.tolist() == [[0, 7], [200, 1]]
-    assert (taken.dtype, taken.flags.c_contiguous) == (np.int32, True)
+def test_integer_masks_are_converted_exactly(kind: str) -> None:
+    mask = to_int32(np.asfortranarray([[0, 7], [200, 1]]).astype(kind), "it")
+    assert mask.tolist() == [[0, 7], [200, 1]]
+    assert (mask.dtype, mask.flags.c_contiguous) == (np.int32, True)
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_whole_numbers_are_taken_as_they_are(kind: str) -> None:
         ([[1]], "not a mask: it holds list; "),
     ],
 )
-def test_other_values_are_refused(values: np.ndarray, reason: str) -> None:
+def test_invalid_values_are_refused(values: np.ndarray, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
         to_int32(values, "it")
 
 
-def test_other_shapes_are_refused() -> None:
+def test_invalid_shapes_are_refused() -> None:
     with pytest.raises(UnreadablePatch, match="colour mask: it has 3 channels; "):
         check_mask(np.zeros((4, 4, 3)), (4, 4), "it")
     with pytest.raises(UnreadablePatch, match="not a mask: it is 4 x 4 x 1; "):
@@ -54,7 +54,7 @@ def test_the_majority_of_an_instance_is_its_type() -> None:
         majority_types(np.array([[1, 0]], np.int32), np.array([[1, 5]], np.int32))
 
 
-def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
+def test_pannuke_nucleus_is_identified_by_channel_and_id() -> None:
     mask = np.zeros((1, 8, 6))
     mask[0, :3, 4] = 7
     mask[0, 5:, 1] = 7
@@ -77,6 +77,6 @@ def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
         merge_channels(np.full((2, 2, 6), 0.5), "it")
 
 
-def test_as_many_types_as_instances_take_no_table_of_both() -> None:
+def test_majority_of_many_types_allocates_no_full_table() -> None:
     ids = np.arange(1, 2**16 + 1, dtype=np.int32).reshape(256, 256)
     assert majority_types(ids, ids) == {k: k for k in range(1, 2**16 + 1)}

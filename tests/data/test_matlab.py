@@ -10,7 +10,7 @@ from scipy.io import loadmat, savemat
 
 from morefromless.data.matlab import read_variables
 
-HELD: dict[str, Any] = {
+VARIABLES: dict[str, Any] = {
     **{
         kind: np.arange(-6 if kind[0] in "if" else 0, 6).astype(kind)[:6].reshape(2, 3)
         for kind in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
@@ -26,18 +26,18 @@ HELD: dict[str, Any] = {
 }
 
 
-def saved(compressed: bool = True) -> bytes:
+def save_variables(compressed: bool = True) -> bytes:
     file = io.BytesIO()
-    savemat(file, HELD, do_compression=compressed)
+    savemat(file, VARIABLES, do_compression=compressed)
     return file.getvalue()
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_numbers_are_read_as_scipy_reads_them(compressed: bool) -> None:
-    content = saved(compressed)
+    content = save_variables(compressed)
     expected = loadmat(io.BytesIO(content))
-    result = read_variables(content, HELD.keys())
-    assert set(HELD) - set(result) == {"text", "cell", "struct", "complex"}
+    result = read_variables(content, VARIABLES.keys())
+    assert set(VARIABLES) - set(result) == {"text", "cell", "struct", "complex"}
     for name, values in result.items():
         np.testing.assert_array_equal(values, expected[name])
         assert values.shape == expected[name].shape
@@ -59,22 +59,22 @@ def test_big_endian_files_are_read() -> None:
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_damaged_files_are_refused_or_read_and_never_crash(compressed: bool) -> None:
-    content, drawn, refused = saved(compressed), random.Random(0), 0
+    content, rng, refusals = save_variables(compressed), random.Random(0), 0
     for _ in range(1000):
         damaged = bytearray(content)
-        for _ in range(drawn.randint(1, 4)):
-            damaged[drawn.randrange(124, len(content))] = drawn.randrange(256)
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(124, len(content))] = rng.randrange(256)
         try:
-            read_variables(bytes(damaged), HELD.keys())
+            read_variables(bytes(damaged), VARIABLES.keys())
         except (ValueError, NotImplementedError):
-            refused += 1
-    assert refused > 300
+            refusals += 1
+    assert refusals > 300
     for size in (0, 64, 127, 131, len(content) - 1):
         with pytest.raises(ValueError, match=r"header|damaged|truncated"):
-            read_variables(content[:size], HELD.keys())
+            read_variables(content[:size], VARIABLES.keys())
 
 
-def test_v7_3_is_told_by_its_version() -> None:
+def test_v7_3_is_recognised_by_its_version() -> None:
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
     with pytest.raises(NotImplementedError):
         read_variables(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n", {"a"})

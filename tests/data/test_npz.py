@@ -16,7 +16,7 @@ ALL = re.compile(".*")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_arrays_are_those_of_numpy(tmp_path: Path, save: object) -> None:
+def test_arrays_equal_those_of_numpy(tmp_path: Path, save: object) -> None:
     assert callable(save)
     arrays = {
         "a": np.arange(12, dtype=np.uint8).reshape(3, 4),
@@ -25,29 +25,29 @@ def test_arrays_are_those_of_numpy(tmp_path: Path, save: object) -> None:
         "d": np.array(7),
     }
     save(tmp_path / "x.npz", **arrays)
-    read, names = read_npz(tmp_path / "x.npz", ALL)
+    loaded, names = read_npz(tmp_path / "x.npz", ALL)
     assert names == list(arrays)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(read[name], array)
-        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].dtype == array.dtype
     assert set(read_npz(tmp_path / "x.npz", re.compile("[ab]"))[0]) == {"a", "b"}
 
 
-def member(path: Path, content: bytes) -> Path:
+def write_member(path: Path, content: bytes) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", content)
     return path
 
 
-def test_a_header_that_claims_too_much(tmp_path: Path) -> None:
+def test_header_that_does_not_match_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": (2**50,)}
     np.lib.format.write_array_header_1_0(buffer, header)
     with pytest.raises(ValueError, match="the header of a does not match"):
-        read_npz(member(tmp_path / "x.npz", buffer.getvalue()), ALL)
+        read_npz(write_member(tmp_path / "x.npz", buffer.getvalue()), ALL)
 
 
-def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("morefromless.data.npz.SMALL_BYTES", 2**16)
     np.savez_compressed(tmp_path / "x.npz", a=np.zeros(2**20, np.uint8))
     with pytest.raises(ValueError, match="would unpack to"):
@@ -55,14 +55,14 @@ def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY\x01\x00\xff\xff"])
-def test_damage(tmp_path: Path, content: bytes) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "y.npz").write_bytes(content)
-    for path in (tmp_path / "y.npz", member(tmp_path / "x.npz", content)):
+    for path in (tmp_path / "y.npz", write_member(tmp_path / "x.npz", content)):
         with pytest.raises(ValueError, match=r"\w"):
             read_npz(path, ALL)
 
 
-def test_objects_and_pipes(tmp_path: Path) -> None:
+def test_objects_and_pipes_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="Python objects"):
         read_npz(tmp_path / "x.npz", ALL)

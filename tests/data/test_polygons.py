@@ -12,7 +12,7 @@ from morefromless.data.polygons import fill, trace
 from morefromless.errors import UnreadablePatch
 
 # Results of cv2.findContours of OpenCV 4.14: external, CHAIN_APPROX_SIMPLE, and NONE if different.
-TRACED = {
+CONTOURS = {
     "one pixel": ("#", [(0, 0)], None),
     "two pixels": ("##", [(0, 0), (1, 0)], None),
     "two on a diagonal": ("#. .#", [(0, 0), (1, 1)], None),
@@ -50,7 +50,7 @@ TRACED = {
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
 
-def drawn(rows: str) -> np.ndarray:
+def mask_of(rows: str) -> np.ndarray:
     return np.array([[letter == "#" for letter in row] for row in rows.split()])
 
 
@@ -70,23 +70,23 @@ def parts(traced: shapely.Geometry) -> list:
     ]
 
 
-@pytest.mark.parametrize(("rows", "simple", "every"), TRACED.values(), ids=TRACED)
-def test_a_contour_of_opencv_gives_back_its_mask(rows: str, simple: list, every: list) -> None:
-    for contour in (simple, every or simple, [*simple, simple[0]]):
-        result = fill([rings(contour)], drawn(rows).shape, "centres")
-        np.testing.assert_array_equal(result > 0, drawn(rows))
+@pytest.mark.parametrize(("rows", "simple", "all_points"), CONTOURS.values(), ids=CONTOURS)
+def test_opencv_contour_restores_its_mask(rows: str, simple: list, all_points: list) -> None:
+    for contour in (simple, all_points or simple, [*simple, simple[0]]):
+        result = fill([rings(contour)], mask_of(rows).shape, "centres")
+        np.testing.assert_array_equal(result > 0, mask_of(rows))
 
 
 @pytest.mark.parametrize("name", ["thin neck", "bent line", "branches", "diamond"])
-def test_a_contour_that_was_widened_by_a_hair_gives_the_same_pixels(name: str) -> None:
-    rows, contour, _ = TRACED[name]
+def test_slightly_widened_contour_gives_the_same_pixels(name: str) -> None:
+    rows, contour, _ = CONTOURS[name]
     widened = shapely.buffer(shapely.Polygon(contour), 0.01)
-    result = fill([parts(widened)], drawn(rows).shape, "centres")
-    np.testing.assert_array_equal(result > 0, drawn(rows))
+    result = fill([parts(widened)], mask_of(rows).shape, "centres")
+    np.testing.assert_array_equal(result > 0, mask_of(rows))
 
 
 @given(MASKS)
-def test_a_traced_mask_is_filled_again(mask: np.ndarray) -> None:
+def test_traced_mask_is_restored(mask: np.ndarray) -> None:
     traced = trace(mask)
     assert traced.is_valid
     assert traced.area == mask.sum()
@@ -96,17 +96,17 @@ def test_a_traced_mask_is_filled_again(mask: np.ndarray) -> None:
 
 def test_traced_outlines_have_a_vertex_only_where_they_turn() -> None:
     assert len(shapely.get_coordinates(trace(np.ones((5, 7), bool)))) == 5
-    assert len(shapely.get_coordinates(trace(drawn("#.. ##. ###")))) == 9
+    assert len(shapely.get_coordinates(trace(mask_of("#.. ##. ###")))) == 9
 
 
 @given(st.integers(0, 2**32 - 1))
 @example(453717)  # an outline 5e-8 px from a pixel's centre
-def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
+def test_outlines_between_pixels_agree_with_shapely(seed: int) -> None:
     """Stars with holes, against shapely: inside for edges, inside or on the outline for centres."""
     rng = np.random.default_rng(seed)
-    turns = np.sort(rng.uniform(0, 2 * np.pi, 9))
-    reach = rng.uniform(3, 9, 9)
-    outer = 10 + reach[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    radii = rng.uniform(3, 9, 9)
+    outer = 10 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
     star = shapely.Polygon(outer)
     hole = shapely.Point(10, 10).buffer(1.7)
     shape = star.difference(hole) if star.contains(hole) else star
@@ -120,14 +120,13 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         result = fill([parts(shape)], (20, 20), convention)
         shift = 0.5 if convention == "edges" else 0
         centres = shapely.points(x + shift, y + shift)
-        judged = (
-            shapely.distance(shape.boundary, centres) > 10 * TOLERANCE
-        )  # closer counts as on it
+        # Closer points count as on the outline.
+        off_the_outline = shapely.distance(shape.boundary, centres) > 10 * TOLERANCE
         if inside.any():
-            np.testing.assert_array_equal((result > 0)[judged], inside[judged])
+            np.testing.assert_array_equal((result > 0)[off_the_outline], inside[off_the_outline])
 
 
-def test_neighbours_share_no_pixel_and_leave_none_out() -> None:
+def test_neighbours_cover_every_pixel_once() -> None:
     """The border runs through pixel centres; they go to one side, regardless of the order."""
     lower, upper = rings([(0, 0), (4, 4), (0, 4)]), rings([(0, 0), (4, 0), (4, 4)])
     result = fill([lower, upper], (4, 4), "edges")
@@ -145,7 +144,7 @@ def test_parts_are_one_nucleus_and_may_overlap() -> None:
     assert fill([nucleus], (5, 5), "edges").sum() == 9 + 9 - 1
 
 
-def test_the_nucleus_listed_first_keeps_a_pixel_that_two_claim() -> None:
+def test_first_nucleus_keeps_a_shared_pixel() -> None:
     result = fill([rings(square(0, 0, 3)), rings(square(2, 0, 3))], (3, 5), "edges")
     assert result.tolist() == [[1, 1, 1, 2, 2]] * 3
     half = fill([rings(square(0, 0, 2)), rings(square(1, 0, 2))], (2, 3), "edges")
@@ -160,7 +159,7 @@ def test_a_nucleus_between_pixel_centres_gets_the_pixel_around_it() -> None:
         fill([rings(square(0, 0, 3)), speck], (3, 4), "edges")
 
 
-def test_what_reaches_a_pixel_beyond_the_image_is_clipped() -> None:
+def test_outline_one_pixel_outside_the_image_is_clipped() -> None:
     assert fill([rings(square(-1, -1, 5))], (3, 3), "edges").all()
     assert fill([rings(square(-1, -1, 4))], (3, 3), "centres").all()
 
@@ -193,12 +192,12 @@ GOOD = rings(square(0, 0, 2))
         (rings(square(0, 0, 2)), "edges", "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
     ],
 )
-def test_what_no_tool_draws_is_refused_in_a_sentence(
+def test_invalid_polygons_are_refused_in_one_sentence(
     nucleus: list, convention: str, reason: str
 ) -> None:
-    with pytest.raises(UnreadablePatch, match=reason) as refused:
+    with pytest.raises(UnreadablePatch, match=reason) as error:
         fill([GOOD, nucleus], (10, 10), convention)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_what_no_tool_draws_is_refused_in_a_sentence(
         [[1, 2, 3, 4]],
     ],
 )
-def test_what_is_no_list_of_points_is_refused(points: object) -> None:
+def test_outline_must_be_a_list_of_points(points: object) -> None:
     with pytest.raises(
         UnreadablePatch, match="broken polygon: the outline of nucleus 7 is not a list"
     ):

@@ -13,17 +13,17 @@ def test_a_type_is_known_by_number_and_by_name(raw: int | str) -> None:
     assert PANNUKE.code(raw) == 1
 
 
-def test_conseps_seven_become_its_four() -> None:
+def test_seven_types_of_consep_become_four() -> None:
     assert [CONSEP_SEVEN.code(k) for k in range(8)] == [0, 1, 2, 3, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("raw", [6, -1, "6", "Plasma", "", "²"])
-def test_what_a_scheme_lacks_is_refused(raw: int | str) -> None:
+def test_unknown_types_are_refused(raw: int | str) -> None:
     with pytest.raises(UnreadablePatch, match="type outside the scheme: "):
         PANNUKE.code(raw)
 
 
-def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
+def test_scheme_file_maps_aliases(tmp_path: Path) -> None:
     path = tmp_path / "immune.yaml"
     path.write_text(
         "types: [Background, Tumour, Immune]\n"
@@ -53,18 +53,18 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
         ("{", "is not a scheme"),
     ],
 )
-def test_a_poor_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_scheme_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "poor.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=reason):
         load_scheme(str(path))
 
 
-def test_an_accent_is_the_same_in_one_letter_and_in_two() -> None:
+def test_accents_match_in_both_unicode_forms() -> None:
     assert Scheme("a", ("Background", "N\u00e9oplasique")).code("Ne\u0301oplasique") == 1
 
 
-def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+def test_error_for_unknown_scheme_lists_schemes() -> None:
     with pytest.raises(ConfigError, match=r"neither a scheme \(pannuke, consep"):
         load_scheme("panuke")
     assert all(isinstance(scheme, Scheme) for scheme in SCHEMES.values())

@@ -36,7 +36,7 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "A.png"
 
 
-def test_corners(image: Path) -> None:
+def test_corners_of_patches(image: Path) -> None:
     corners, outside = patch_corners(counts(), 16, image)
     assert corners.tolist() == [[2, 12], [22, 32], [87, 32]]
     assert outside.tolist() == [False, False, True]
@@ -46,7 +46,7 @@ def test_corners(image: Path) -> None:
     assert read_section_image(image).shape == (60, 100, 3)
 
 
-def test_spots_out_of_tissue_do_not_count(image: Path) -> None:
+def test_spots_outside_tissue_are_ignored(image: Path) -> None:
     with pytest.raises(DataError, match=r"only 0|no patch"):
         patch_corners(counts(), 16, image, factor=9)
     patch_corners(counts((True, False, False)), 16, image, factor=1.4)
@@ -54,7 +54,7 @@ def test_spots_out_of_tissue_do_not_count(image: Path) -> None:
         patch_corners(counts((False, True, True)), 16, image, factor=2)
 
 
-def test_which_factor(image: Path, tmp_path: Path) -> None:
+def test_scale_factor_depends_on_the_image(image: Path, tmp_path: Path) -> None:
     assert scale_factor(counts(), image) == 0.5  # as large as the hires image
     assert scale_factor(counts(), image, "fullres") == 1
     Image.new("RGB", (80, 60)).save(tmp_path / "B.png")
@@ -64,7 +64,7 @@ def test_which_factor(image: Path, tmp_path: Path) -> None:
         scale_factor(counts(), image, "lowres")
 
 
-def test_columns() -> None:
+def test_columns_are_read() -> None:
     table = counts().table
     assert read_column(table, "A.h5ad", "kind", "label") == ["1", "", "2"]
     with pytest.raises(DataError, match="a list in obs column list"):

@@ -25,7 +25,7 @@ def averages(image: RGB, x: float, y: float, side: int, step: float) -> npt.NDAr
     """Area averages with fractions of pixels, computed per output pixel."""
     padded = np.full((EXTENT, EXTENT, 3), 255.0)
     padded[: len(image), : len(image)] = image
-    pixels, into = np.arange(EXTENT), np.zeros((side, side, 3))
+    pixels, result = np.arange(EXTENT), np.zeros((side, side, 3))
     for row, column in np.ndindex(side, side):
         weights = [
             np.clip(
@@ -38,8 +38,8 @@ def averages(image: RGB, x: float, y: float, side: int, step: float) -> npt.NDAr
         rows, columns = (np.flatnonzero(weight) for weight in weights)
         part = padded[np.ix_(rows, columns)]
         weight = weights[0][rows][:, None] * weights[1][columns]
-        into[row, column] = (part * weight[..., None]).sum((0, 1)) / step**2
-    return into
+        result[row, column] = (part * weight[..., None]).sum((0, 1)) / step**2
+    return result
 
 
 @pytest.mark.parametrize("step", [1, 2.5, 3])
@@ -67,9 +67,9 @@ def test_the_nearest_finer_level_is_read(tmp_path: Path) -> None:
 
 def test_large_regions_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slide = open_slide(write_ome(tmp_path / "a.ome.tif", drawn(600)))
-    whole = slide.read(0, 0, 240, 240, 1.25)
+    expected = slide.read(0, 0, 240, 240, 1.25)
     monkeypatch.setattr("morefromless.data.slides.MAX_BLOCK", 100)
-    assert (slide.read(0, 0, 240, 240, 1.25) == whole).all()
+    assert (slide.read(0, 0, 240, 240, 1.25) == expected).all()
 
 
 def test_openslide_reads_what_tifffile_reads(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_tifffile_reads_compressions_that_openslide_does_not(
     np.testing.assert_array_equal(slide.read(100, 200, 64, 32, 0.5), pixels)
 
 
-def test_a_slide_that_may_not_be_read_need_not_be_fetched_again(
+def test_error_for_unreadable_slide_names_permissions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_tiled(tmp_path / "slide.svs", drawn(512))
@@ -108,7 +108,9 @@ def test_a_slide_that_may_not_be_read_need_not_be_fetched_again(
         open_slide(path)
 
 
-def test_where_qupaths_frame_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origin_is_read_from_the_bounds_of_the_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_tiled(tmp_path / "a.tif", drawn(512), 0.25)
     assert open_slide(path).origin == (0, 0)
     bounds = {"openslide.bounds-x": "128", "openslide.bounds-y": "64"}
@@ -116,7 +118,7 @@ def test_where_qupaths_frame_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert open_slide(path, 0.25).origin == (128, 64)
 
 
-def test_a_scale_that_no_slide_has_is_none(tmp_path: Path) -> None:
+def test_implausible_scale_is_ignored(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", drawn(64), resolution=(72, 72), resolutionunit="INCH")
     slide = open_slide(tmp_path / "a.tif")
     assert slide.um_per_px is None
@@ -126,7 +128,7 @@ def test_a_scale_that_no_slide_has_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_ome, write_tiled])
-def test_a_damaged_tile_costs_no_other_region(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_tile_affects_no_other_region(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
     image = drawn(512)
     path = write(tmp_path / "a.ome.tif" if write is write_ome else tmp_path / "a.tif", image)
     with tifffile.TiffFile(path) as file:
@@ -148,7 +150,9 @@ def test_a_damaged_tile_costs_no_other_region(tmp_path: Path, write) -> None:  #
         ("a.tif", b"not a tiff", "cannot be opened as a slide"),
     ],
 )
-def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_files_that_are_not_slides_are_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         open_slide(tmp_path / name)
@@ -160,7 +164,7 @@ def test_grey_slides_are_refused(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.tif")
 
 
-def test_a_folder_that_may_not_be_read_is_no_folder_without_slides(
+def test_unreadable_folder_is_not_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a/1.svs", "b/2.svs", "b/._2.svs", ".hidden/3.svs"):
@@ -189,7 +193,7 @@ def test_real_slides() -> None:
     assert (kidney.size, kidney.um_per_px) == ((1493, 901), None)
 
 
-def ome(path: Path, xml: str) -> Path:
+def write_description(path: Path, xml: str) -> Path:
     tifffile.imwrite(path, drawn(64), photometric="rgb", description=xml, metadata=None)
     return path
 
@@ -198,7 +202,7 @@ BOMB = "".join(f"<!ENTITY a{k + 1} '{f'&a{k};' * 50}'>" for k in range(20))
 
 
 @pytest.mark.parametrize(
-    ("xml", "refused"),
+    ("xml", "is_refused"),
     [
         ("<OME/>", False),
         ("<OME><Image>", False),
@@ -208,19 +212,19 @@ BOMB = "".join(f"<!ENTITY a{k + 1} '{f'&a{k};' * 50}'>" for k in range(20))
     ],
     ids=["empty", "cut", "words", "two", "entities in entities"],
 )
-def test_an_odd_description_is_refused_or_states_nothing(
-    tmp_path: Path, xml: str, refused: bool
+def test_invalid_description_is_refused_or_ignored(
+    tmp_path: Path, xml: str, is_refused: bool
 ) -> None:
-    path = ome(tmp_path / "a.ome.tif", f"<?xml version='1.0'?>{xml}")
+    path = write_description(tmp_path / "a.ome.tif", f"<?xml version='1.0'?>{xml}")
     assert channel_names(path) == ()
-    if refused:
+    if is_refused:
         with pytest.raises(DataError, match=r"cannot be opened as a slide \(damaged\)"):
             open_slide(path)
     else:
         assert open_slide(path).um_per_px is None
 
 
-def test_sizes_that_the_pixels_do_not_have_are_refused(tmp_path: Path) -> None:
+def test_size_larger_than_the_pixels_is_refused(tmp_path: Path) -> None:
     for name, write in (("a.ome.tif", write_ome), ("b.tif", write_tiled)):
         path = write(tmp_path / name, drawn(512))
         with tifffile.TiffFile(path, mode="r+") as file:

@@ -15,7 +15,7 @@ from tests.data.space_ranger import write_space_ranger
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_counts_places_and_columns(tmp_path: Path, old: bool) -> None:
+def test_counts_coordinates_and_columns_are_read(tmp_path: Path, old: bool) -> None:
     counts = write_space_ranger(tmp_path / "T1/outs", 1, old=old)
     table, image = find_sections(tmp_path)["T1"]
     assert image == tmp_path / "T1/outs/spatial/tissue_hires_image.png"
@@ -82,7 +82,7 @@ def _no_factor(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "message"),
     [
         (_no_positions, "There is no .*/tissue_positions.csv; download"),
         (
@@ -96,11 +96,11 @@ def _no_factor(folder: Path) -> None:
         (_no_factor, "scalefactors_json.json is missing or damaged; download the folder"),
     ],
 )
-def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> None:
+def test_faults_are_refused_in_one_sentence(tmp_path: Path, spoil: object, message: str) -> None:
     write_space_ranger(tmp_path / "T1", 1)
     assert callable(spoil)
     spoil(tmp_path / "T1")
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         read_space_ranger(tmp_path / "T1")
 
 

@@ -19,8 +19,8 @@ from tests.data.spatial_zarr import CYX, XY, transformation, write_spatialdata
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_spots_are_patches_of_the_largest_image(tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
-    written = {n: write_spatialdata(tmp_path / f"T{n}.zarr", n, zarr_format) for n in (0, 2)}
-    counts, image = written[0]
+    sections = {n: write_spatialdata(tmp_path / f"T{n}.zarr", n, zarr_format) for n in (0, 2)}
+    counts, image = sections[0]
     table, largest = find_sections(tmp_path)["T0"]
     assert largest == tmp_path / "T0.zarr/images/hires"
     section = read_spatialdata(table, largest)
@@ -35,19 +35,19 @@ def test_spots_are_patches_of_the_largest_image(tmp_path: Path, zarr_format: Lit
 
 def test_transformations_act_on_x_and_y() -> None:
     scaled = transformation(CYX, "global", type="scale", scale=[1, 3, 2])
-    moved = transformation(CYX, "global", type="translation", translation=[0, 5, 7])
-    turned = {
+    translated = transformation(CYX, "global", type="translation", translation=[0, 5, 7])
+    affine = {
         **transformation(XY, "global", type="affine", affine=[[0, 1, 4], [1, 0, 6]]),
         "output": {"name": "global", "axes": [{"name": "y"}, {"name": "x"}]},
     }
-    both = transformation(CYX, "global", type="sequence", transformations=[scaled, moved])
+    sequence = transformation(CYX, "global", type="sequence", transformations=[scaled, translated])
     point = np.array([10.0, 100.0, 1.0])
     assert (_matrix(scaled, ()) @ point).tolist() == [20, 300, 1]
-    assert (_matrix(both, ()) @ point).tolist() == [27, 305, 1]
-    assert (_matrix(turned, ()) @ point).tolist() == [10 + 6, 100 + 4, 1]
+    assert (_matrix(sequence, ()) @ point).tolist() == [27, 305, 1]
+    assert (_matrix(affine, ()) @ point).tolist() == [10 + 6, 100 + 4, 1]
 
 
-def _edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def _edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     facts = json.loads(path.read_text())
     change(facts)
     path.write_text(json.dumps(facts))
@@ -64,11 +64,11 @@ def _pickled(folder: Path) -> None:
     def change(facts: dict[str, Any]) -> None:
         facts["codecs"].append({"name": "numcodecs.pickle", "configuration": {}})
 
-    _edited(folder / "images/hires/0/zarr.json", change)
+    _edit_json(folder / "images/hires/0/zarr.json", change)
 
 
 def _huge(folder: Path) -> None:
-    _edited(
+    _edit_json(
         folder / "images/hires/0/zarr.json", lambda facts: facts.update(shape=[3, 10**6, 10**6])
     )
 
@@ -77,7 +77,7 @@ def _no_common_system(folder: Path) -> None:
     def change(facts: dict[str, Any]) -> None:
         del facts["attributes"]["coordinateTransformations"][1]
 
-    _edited(folder / "shapes/spots/zarr.json", change)
+    _edit_json(folder / "shapes/spots/zarr.json", change)
 
 
 def _no_shapes(folder: Path) -> None:
@@ -90,7 +90,7 @@ def _truncated(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "message"),
     [
         (_two_sections, "The table of T1.zarr has 2 sections; write each"),
         (_pickled, "packs images/hires/0 with the codec numcodecs.pickle; write it with another"),
@@ -100,10 +100,10 @@ def _truncated(folder: Path) -> None:
         (_truncated, "is not a valid SpatialData folder; download or write it again"),
     ],
 )
-def test_faults_are_one_sentence(
-    tmp_path: Path, spoil: Callable[[Path], object], words: str
+def test_faults_are_refused_in_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     write_spatialdata(tmp_path / "T1.zarr", 1)
     spoil(tmp_path / "T1.zarr")
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         read_spatialdata(tmp_path / "T1.zarr", tmp_path / "T1.zarr/images/hires")

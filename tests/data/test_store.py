@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Path:
     return path
 
 
-def test_reads_what_is_there(store: Path) -> None:
+def test_open_reads_the_store(store: Path) -> None:
     opened = Store.open(store)
     assert opened.classes == ("TUM", "ADI")
     assert opened.labels.tolist() == [0, 1, 0, 1, 0, 1]
@@ -62,7 +62,7 @@ def test_reads_what_is_there(store: Path) -> None:
         opened.arrays["he"][0] = 0
 
 
-def lacking(store: Path) -> pd.DataFrame:
+def add_partial_array(store: Path) -> pd.DataFrame:
     """Add an array `ihc` to a store, which patches 1 and 2 do not have."""
     np.save(store / "ihc.npy", np.zeros((COUNT, 4, 4, 3), np.uint8))
     present = pd.DataFrame({"ihc": [True, False, False, True, True, True]})
@@ -74,7 +74,7 @@ def lacking(store: Path) -> pd.DataFrame:
     return present
 
 
-def test_every_patch_has_every_array_unless_said(store: Path) -> None:
+def test_every_patch_has_every_array_by_default(store: Path) -> None:
     opened = Store.open(store)
     assert opened.has("he").tolist() == [True] * COUNT
     assert opened.select("he") is opened
@@ -84,8 +84,8 @@ def test_every_patch_has_every_array_unless_said(store: Path) -> None:
         opened.select("ihc")
 
 
-def test_patches_that_lack_an_array(store: Path) -> None:
-    lacking(store)
+def test_select_excludes_patches_without_an_array(store: Path) -> None:
+    add_partial_array(store)
     opened = Store.open(store)
     assert opened.has("ihc").tolist() == [True, False, False, True, True, True]
     assert opened.has("he").all()
@@ -99,18 +99,18 @@ def test_patches_that_lack_an_array(store: Path) -> None:
     assert (complete.hash, complete.arrays) == (opened.hash, opened.arrays)
     assert complete.labels.tolist() == opened.labels.tolist()
     classes, labels = ["x", "y", "z"], np.array([2, 1, 0, 0, 1, 2])
-    for both in (
+    for selected in (
         opened.relabelled(classes, labels).select("ihc"),
         complete.relabelled(classes, labels),
     ):
-        assert both.labels.tolist() == labels.tolist()
-        assert both.classes == ("x", "y", "z")
-        assert both.indices("train").tolist() == [0]
-        assert both.has("ihc").tolist() == opened.has("ihc").tolist()
+        assert selected.labels.tolist() == labels.tolist()
+        assert selected.classes == ("x", "y", "z")
+        assert selected.indices("train").tolist() == [0]
+        assert selected.has("ihc").tolist() == opened.has("ihc").tolist()
 
 
-def test_what_says_who_lacks_an_array_is_checked(store: Path) -> None:
-    present = lacking(store)
+def test_table_of_present_arrays_is_checked(store: Path) -> None:
+    present = add_partial_array(store)
     for damaged in (
         present[:-1],
         present.astype(int),
@@ -127,7 +127,7 @@ def test_what_says_who_lacks_an_array_is_checked(store: Path) -> None:
     Store.open(store)
 
 
-def test_no_store(tmp_path: Path) -> None:
+def test_missing_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no store at .*create it with mfl ingest"):
         Store.open(tmp_path / "nowhere")
     (tmp_path / "nowhere.partial").mkdir()
@@ -137,7 +137,7 @@ def test_no_store(tmp_path: Path) -> None:
         Store.open(tmp_path)
 
 
-def test_another_format(store: Path) -> None:
+def test_store_of_another_format_is_refused(store: Path) -> None:
     meta = json.loads((store / "meta.json").read_text())
     (store / "meta.json").write_text(json.dumps({**meta, "format": 99}))
     with pytest.raises(DataError, match="format 99, and this version reads 2"):
@@ -146,7 +146,7 @@ def test_another_format(store: Path) -> None:
 
 @pytest.mark.parametrize("name", ["meta.json", "patches.parquet", "he.npy"])
 @pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_damaged_files(store: Path, name: str, damage: str) -> None:
+def test_damaged_files_are_refused(store: Path, name: str, damage: str) -> None:
     data = (store / name).read_bytes()
     (store / name).unlink()
     if damage != "missing":
@@ -157,7 +157,7 @@ def test_damaged_files(store: Path, name: str, damage: str) -> None:
 
 @pytest.mark.timeout(20)  # NumPy would block on a pipe
 @pytest.mark.parametrize("kind", ["pipe", "zip"])
-def test_what_stands_in_an_arrays_place_is_not_opened(
+def test_pipe_or_zip_instead_of_an_array_is_refused(
     tissue: Store, tmp_path: Path, kind: str
 ) -> None:
     shutil.copytree(tissue.path, tmp_path / "st")
@@ -171,7 +171,7 @@ def test_what_stands_in_an_arrays_place_is_not_opened(
         Store.open(tmp_path / "st")
 
 
-def test_an_array_of_another_length(store: Path) -> None:
+def test_array_of_another_length_is_refused(store: Path) -> None:
     np.save(store / "he.npy", np.zeros((COUNT - 1, 4, 4, 3), np.uint8))
     with pytest.raises(DataError, match="but the table has 6 patches"):
         Store.open(store)
@@ -184,7 +184,7 @@ def test_an_array_of_another_length(store: Path) -> None:
         Store.open(store)
 
 
-def test_an_edited_table(store: Path) -> None:
+def test_edited_table_is_refused(store: Path) -> None:
     table = pd.read_parquet(store / "patches.parquet")
     table.loc[0, "label"] = "ADI"
     table.to_parquet(store / "patches.parquet")
@@ -192,7 +192,7 @@ def test_an_edited_table(store: Path) -> None:
         Store.open(store)
 
 
-def test_the_same_pixels_in_train_and_test(store: Path) -> None:
+def test_equal_pixels_in_two_splits_are_refused(store: Path) -> None:
     table = pd.read_parquet(store / "patches.parquet")
     check_disjoint(table)
     table.loc[1, "hash"] = table.loc[0, "hash"]
@@ -205,7 +205,7 @@ def test_the_same_pixels_in_train_and_test(store: Path) -> None:
         Store.open(store)
 
 
-def test_the_hash_follows_each_column_but_not_the_place(store: Path, tmp_path: Path) -> None:
+def test_hash_depends_on_the_columns_but_not_on_the_path(store: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(store / "patches.parquet")
     hashes = {content_hash(table)}
     for column in ("id", "label", "split", "group", "hash"):
@@ -228,14 +228,14 @@ class Stain:
     array = "ihc"
 
 
-def test_select_gives_labels_and_leaves_out_what_lacks_an_array(store: Path) -> None:
-    lacking(store)
+def test_select_sets_labels_and_excludes_incomplete_patches(store: Path) -> None:
+    add_partial_array(store)
     opened = Store.open(store)
-    chosen = opened.select(Stain(), "he", task=OddRows())
-    assert chosen.classes == ("even", "odd")
-    assert chosen.labels.tolist() == [0, 1, 0, 1, 0, 1]
-    assert [chosen.indices(s).tolist() for s in ("train", "test")] == [[0], [3]]
-    assert (chosen.hash, opened.select()) == (opened.hash, opened)
+    selected = opened.select(Stain(), "he", task=OddRows())
+    assert selected.classes == ("even", "odd")
+    assert selected.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert [selected.indices(s).tolist() for s in ("train", "test")] == [[0], [3]]
+    assert (selected.hash, opened.select()) == (opened.hash, opened)
     with pytest.raises(DataError, match="has no array 'dapi'"):
         opened.select("dapi")
 
@@ -250,12 +250,14 @@ def test_a_task_of_one_class_is_refused(store: Path) -> None:
     assert Store.open(store).select(task=Constant(), check=False).classes == ("all",)
 
 
-def test_patches_of_an_array_without_a_hash_are_compared_with_theirs(store: Path) -> None:
-    lacking(store)
+def test_arrays_without_a_hash_are_checked_by_patch_hashes(store: Path) -> None:
+    add_partial_array(store)
     arrays = {name: np.load(store / f"{name}.npy") for name in ("he", "ihc")}
     table = pd.read_parquet(store / "patches.parquet")
-    having = [["he", "ihc"], ["he"], ["he"], *[["he", "ihc"]] * 3]
-    table["hash"] = [patch_hash({n: arrays[n][i] for n in names}) for i, names in enumerate(having)]
+    names_of_patches = [["he", "ihc"], ["he"], ["he"], *[["he", "ihc"]] * 3]
+    table["hash"] = [
+        patch_hash({n: arrays[n][i] for n in names}) for i, names in enumerate(names_of_patches)
+    ]
     table.to_parquet(store / "patches.parquet")
     meta = json.loads((store / "meta.json").read_text()) | {"hash": content_hash(table)}
     size = (store / "he.npy").stat().st_size
@@ -277,7 +279,7 @@ def test_patches_of_an_array_without_a_hash_are_compared_with_theirs(store: Path
         Store.open(store)
 
 
-def test_a_store_of_an_earlier_version_is_compared_with_the_hash_of_its_file(store: Path) -> None:
+def test_store_of_an_earlier_version_is_checked_by_file_hash(store: Path) -> None:
     meta = json.loads((store / "meta.json").read_text())
     data = (store / "he.npy").read_bytes()
     meta["files"] = {"he.npy": {"bytes": len(data), "blake2b": file_hash(store / "he.npy")}}
@@ -297,9 +299,7 @@ JSON = st.recursive(
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(meta_document())), value=JSON)
-def test_whatever_stands_in_meta_json_is_opened_or_refused(
-    store: Path, key: str, value: object
-) -> None:
+def test_any_value_in_meta_json_is_opened_or_refused(store: Path, key: str, value: object) -> None:
     document = meta_document(hash=content_hash(pd.read_parquet(store / "patches.parquet")))
     (store / "meta.json").write_text(json.dumps({**document, key: value}))
     try:
@@ -309,34 +309,34 @@ def test_whatever_stands_in_meta_json_is_opened_or_refused(
     assert opened.side == 4
 
 
-def test_a_copy_and_another_process_map_the_same_files(tissue: Store) -> None:
-    chosen = tissue.relabelled(("a", "b"), np.arange(len(tissue.table)) % 2)
-    assert len(pickle.dumps(chosen)) < tissue.arrays["he"].nbytes / 2
-    other = copy.deepcopy(chosen)  # uses the same methods as pickle
-    assert isinstance(other.arrays["he"], np.memmap)
-    assert list(other.arrays) == list(chosen.arrays)
-    np.testing.assert_array_equal(other.arrays["he"], chosen.arrays["he"])
-    np.testing.assert_array_equal(other.labels, chosen.labels)
+def test_copies_and_pickles_map_the_same_files(tissue: Store) -> None:
+    relabelled = tissue.relabelled(("a", "b"), np.arange(len(tissue.table)) % 2)
+    assert len(pickle.dumps(relabelled)) < tissue.arrays["he"].nbytes / 2
+    copied = copy.deepcopy(relabelled)  # uses the same methods as pickle
+    assert isinstance(copied.arrays["he"], np.memmap)
+    assert list(copied.arrays) == list(relabelled.arrays)
+    np.testing.assert_array_equal(copied.arrays["he"], relabelled.arrays["he"])
+    np.testing.assert_array_equal(copied.labels, relabelled.labels)
     values = np.arange(len(tissue.table))
-    held = Store(tissue.path, tissue.meta, tissue.table, {"other": values})
-    np.testing.assert_array_equal(copy.deepcopy(held).arrays["other"], values)
+    with_array = Store(tissue.path, tissue.meta, tissue.table, {"other": values})
+    np.testing.assert_array_equal(copy.deepcopy(with_array).arrays["other"], values)
 
 
 class Labels:
     """A task that returns the labels that it was given."""
 
     def __init__(self, labels: object) -> None:
-        self.given = labels
+        self.values = labels
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         del store
-        return ("a", "b"), self.given  # type: ignore[return-value]
+        return ("a", "b"), self.values  # type: ignore[return-value]
 
 
 def test_labels_of_a_task_are_indices_into_its_classes(tissue: Store) -> None:
-    right = np.arange(len(tissue.table)) % 2
-    for labels in (right, right.astype(np.int8), right.tolist()):
-        np.testing.assert_array_equal(tissue.select(task=Labels(labels)).labels, right)
-    for wrong in (right + 1, right - 2, right.astype(float), right == 0, right[:9]):
+    valid = np.arange(len(tissue.table)) % 2
+    for labels in (valid, valid.astype(np.int8), valid.tolist()):
+        np.testing.assert_array_equal(tissue.select(task=Labels(labels)).labels, valid)
+    for invalid in (valid + 1, valid - 2, valid.astype(float), valid == 0, valid[:9]):
         with pytest.raises(DataError, match=r"The task Labels gives labels .* give one integer"):
-            tissue.select(task=Labels(wrong))
+            tissue.select(task=Labels(invalid))

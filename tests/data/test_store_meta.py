@@ -20,15 +20,15 @@ DOCUMENTS = st.recursive(
 )
 
 
-def parsed(document: Any) -> StoreMeta | None:
+def parse_or_none(document: Any) -> StoreMeta | None:
     try:
         return parse_meta(json.dumps(document).encode())
     except ValueError:
         return None
 
 
-def test_a_document_is_read_into_types() -> None:
-    meta = parsed(meta_document(scheme={"name": "s", "types": ["none", "cell"]}))
+def test_document_is_parsed_into_types() -> None:
+    meta = parse_or_none(meta_document(scheme={"name": "s", "types": ["none", "cell"]}))
     assert meta is not None
     assert meta.classes == ("TUM", "ADI")
     assert meta.arrays["he"].shape == (6, 4, 4, 3)
@@ -40,12 +40,12 @@ def test_a_document_is_read_into_types() -> None:
 
 @given(DOCUMENTS)
 def test_any_document_is_read_or_refused(document: Any) -> None:
-    assert parsed(document) is None
+    assert parse_or_none(document) is None
 
 
 @given(st.sampled_from(sorted(meta_document())), DOCUMENTS)
 def test_any_value_is_read_or_refused(key: str, value: Any) -> None:
-    meta = parsed(meta_document(**{key: value}))
+    meta = parse_or_none(meta_document(**{key: value}))
     if meta is not None and key not in ("provenance",):
         assert isinstance(getattr(meta, key), tuple if key in ("classes", "caveats") else object)
 
@@ -75,7 +75,7 @@ def test_any_bytes_are_refused(content: bytes) -> None:
         ({"format": 1}, "format 1"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_invalid_values_are_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     (tmp_path / "meta.json").write_text(json.dumps(meta_document(**change)))
     with pytest.raises(DataError, match=reason):
         read_meta(tmp_path)
@@ -90,21 +90,21 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         read_meta(tmp_path)
 
 
-def test_a_refusal_is_one_line(tmp_path: Path) -> None:
+def test_error_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps(meta_document(datasheet={"a\nb\x1b\ud800": 1})))
-    with pytest.raises(DataError) as refusal:
+    with pytest.raises(DataError) as error:
         read_meta(tmp_path)
-    assert str(refusal.value).isprintable()
+    assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 2, "format": 2}', "1" * 5000, ""])
-def test_hostile_text(tmp_path: Path, content: str) -> None:
+def test_malformed_text_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "meta.json").write_text(content)
     with pytest.raises(DataError, match=r"meta\.json of .* is invalid"):
         read_meta(tmp_path)
 
 
-def test_a_store_that_may_not_be_read_is_not_to_be_removed(
+def test_permission_error_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "meta.json").touch()

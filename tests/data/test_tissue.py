@@ -28,7 +28,7 @@ def test_a_slide_full_of_tissue_is_all_tissue() -> None:
     assert tissue_mask(drawn(256)[60:110, 60:110]).all()
 
 
-def test_tiles_stand_on_a_grid_and_hold_tissue(tmp_path: Path) -> None:
+def test_tiles_are_on_a_grid_and_contain_tissue(tmp_path: Path) -> None:
     image = drawn(1024)
     slide = open_slide(write_ome(tmp_path / "a.ome.tif", image, um_per_px=4.0))
     tissue = find_tissue(slide)
@@ -37,10 +37,10 @@ def test_tiles_stand_on_a_grid_and_hold_tissue(tmp_path: Path) -> None:
     y, x = np.mgrid[:1024, :1024] / 1024
     truth = (x - 0.35) ** 2 + (y - 0.35) ** 2 < 0.09
     shares = truth.reshape(16, 64, 16, 64).mean((1, 3))
-    taken = np.zeros((16, 16), bool)
-    taken[corners[:, 1] // 64, corners[:, 0] // 64] = True
-    assert taken[shares > 0.55].all()
-    assert not taken[shares < 0.45].any()
+    selected = np.zeros((16, 16), bool)
+    selected[corners[:, 1] // 64, corners[:, 0] // 64] = True
+    assert selected[shares > 0.55].all()
+    assert not selected[shares < 0.45].any()
 
 
 def test_coverage_is_the_mean_of_a_square() -> None:

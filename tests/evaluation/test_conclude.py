@@ -30,13 +30,13 @@ def floor(name: str) -> Condition:
     return Condition(name, "", "", "full", "", "tissue")
 
 
-def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_path: Path) -> None:
+def test_floors_use_the_same_labels_as_probes(tissue: Store, tmp_path: Path) -> None:
     train, test = tissue.indices("train"), tissue.indices("test")
     images, labels = np.asarray(tissue.array("he")), tissue.labels
-    few = [train[label_subset(labels[train], 0.25, seed)] for seed in range(2)]
-    assert len(few[0]) < len(train) / 2
-    assert not np.array_equal(*few)
-    for share, seed, rows in ((0.25, 0, few[0]), (0.25, 1, few[1]), (1.0, 0, train)):
+    subsets = [train[label_subset(labels[train], 0.25, seed)] for seed in range(2)]
+    assert len(subsets[0]) < len(train) / 2
+    assert not np.array_equal(*subsets)
+    for share, seed, rows in ((0.25, 0, subsets[0]), (0.25, 1, subsets[1]), (1.0, 0, train)):
         expected = random_forest(
             mean_rgb(images[rows]),
             labels[rows],
@@ -44,29 +44,31 @@ def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_pa
             classes=len(tissue.classes),
         )
         for _ in range(2):  # the second is loaded from the cache, and is not another floor's
-            found = floor_probabilities("mean-rgb", tissue, "full", "tissue", share, seed, tmp_path)
-            np.testing.assert_allclose(found, expected, atol=1e-6)
+            probabilities = floor_probabilities(
+                "mean-rgb", tissue, "full", "tissue", share, seed, tmp_path
+            )
+            np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     assert len(list(tmp_path.glob("mean-rgb-*"))) == 3
 
 
 def evaluation(store: Store, condition: Condition, share: float, seed: int = 0) -> Evaluation:
     """An evaluation that classifies this share of the test patches correctly."""
     labels = store.labels[store.indices("test")]
-    right = np.random.default_rng(seed).permutation(len(labels)) < round(share * len(labels))
+    correct = np.random.default_rng(seed).permutation(len(labels)) < round(share * len(labels))
     probabilities: npt.NDArray[np.float64] = np.eye(len(store.classes))[
-        np.where(right, labels, (labels + 1) % len(store.classes))
+        np.where(correct, labels, (labels + 1) % len(store.classes))
     ]
     return Evaluation(condition, seed, probabilities)
 
 
-def concluded(store: Store, shares: dict[Condition, float]) -> Results:
+def results_of(store: Store, shares: dict[Condition, float]) -> Results:
     config = StudyConfig(store=store.path, primary=("full",), privileged="downsample:4")
     evaluations = [evaluation(store, c, share, s) for c, share in shares.items() for s in range(2)]
     return conclude(config, store, [], evaluations, ["A caveat."])
 
 
-def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: Store) -> None:
-    results = concluded(
+def test_arm_not_above_a_floor_gives_no_verdict(tissue: Store) -> None:
+    results = results_of(
         tissue,
         {
             OTHER: 0.9,
@@ -88,23 +90,25 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
     )
     assert results.caveats == ["A caveat."]
     assert not results.floors_not_exceeded
-    [first] = concluded(tissue, {OTHER: 0.3, ARM: 0.9, floor("majority"): 0.3}).contrasts
+    [first] = results_of(tissue, {OTHER: 0.3, ARM: 0.9, floor("majority"): 0.3}).contrasts
     assert first.remark == "asymmetric, shared is not above majority"
 
 
-def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
+def test_floor_that_no_arm_exceeds_is_reported(tissue: Store) -> None:
     for condition in (ARM, floor("majority")):  # nothing is reported without the other
-        assert not concluded(tissue, {condition: 0.5}).floors_not_exceeded
+        assert not results_of(tissue, {condition: 0.5}).floors_not_exceeded
     for share in (0.6, 0.8):  # below the floor, and equal to it
         shares = {OTHER: share, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
-        (found,) = concluded(tissue, shares).floors_not_exceeded
-        assert (found.modality, found.task, found.floor, found.arm) == (
+        (unexceeded,) = results_of(tissue, shares).floors_not_exceeded
+        assert (unexceeded.modality, unexceeded.task, unexceeded.floor, unexceeded.arm) == (
             "full",
             "tissue",
             "mean-rgb",
             "asymmetric, shared",
         )
-        assert (found.floor_accuracy, found.arm_accuracy) == pytest.approx((0.8, share), abs=0.02)
+        assert (unexceeded.floor_accuracy, unexceeded.arm_accuracy) == pytest.approx(
+            (0.8, share), abs=0.02
+        )
 
 
 PAIRED = {
@@ -137,7 +141,7 @@ SUPERVISED_TOO = {
 
 
 @pytest.mark.parametrize("both_ways", [False, True])
-def test_like_is_compared_with_like(both_ways: bool) -> None:
+def test_comparisons_of_a_study_with_all_arms(both_ways: bool) -> None:
     """The comparisons of a study with all arms."""
     config = StudyConfig(
         store=Path("store"),
@@ -151,14 +155,14 @@ def test_like_is_compared_with_like(both_ways: bool) -> None:
         both_ways=both_ways,
         pairing=Pairing(teacher="resnet18"),
     )
-    asked = [
+    conditions = [
         condition_of(arm, branch, task)
         for arm in arms(config)
         for branch in arm.encoders
         for task in config.tasks
     ]
     compared: dict[tuple[str, str, str], list[str]] = {}
-    for name, a, b in comparisons(asked, config):
+    for name, a, b in comparisons(conditions, config):
         assert (a.task, a.modality) == (b.task, b.modality)
         [objective] = {a.objective, b.objective} & {"vicreg", "simclr"}
         assert b.arm != "supervised" or b.objective == b.task
@@ -167,41 +171,41 @@ def test_like_is_compared_with_like(both_ways: bool) -> None:
     expected = {}
     for objective in config.objectives:
         for task in config.tasks:
-            learnt = TUNED if task == "tissue" else set()
-            others = set() if both_ways else SUPERVISED_TOO
-            expected[task, "downsample:4", objective] = PAIRED | SPARSE | learnt | others
+            tuned = TUNED if task == "tissue" else set()
+            supervised = set() if both_ways else SUPERVISED_TOO
+            expected[task, "downsample:4", objective] = PAIRED | SPARSE | tuned | supervised
             if both_ways:
                 expected[task, "full", objective] = PAIRED
     assert {place: set(lines) for place, lines in compared.items()} == expected
     assert all(len(lines) == len(expected[place]) for place, lines in compared.items())
-    assert not comparisons([c for c in asked if c.arm == "trident"], config)
+    assert not comparisons([c for c in conditions if c.arm == "trident"], config)
 
 
-def test_a_curve_is_read_once_whatever_is_asked(tmp_path: Path) -> None:
+def test_curve_is_read_once_for_all_tasks(tmp_path: Path) -> None:
     points = {"step": [0, 5], "branch": ["primary", "privileged"], "accuracy": [0.2, 0.4]}
     pd.DataFrame(points).to_csv(tmp_path / "curve.csv", index=False)
-    none = np.empty((0, 2))
+    no_probabilities = np.empty((0, 2))
     groups = {
-        condition: [Evaluation(condition, 3, none, run="run", branch="primary")]
+        condition: [Evaluation(condition, 3, no_probabilities, run="run", branch="primary")]
         for condition in (ARM, replace(ARM, task="cell"))
     }
     lines = _curves(groups, {"run": Run(tmp_path)})
     assert lines[["run", "seed", "step", "accuracy"]].to_numpy().tolist() == [["run", 3, 0, 0.2]]
 
 
-def test_where_one_class_is_tested_its_share_is_concluded(tissue: Store) -> None:
-    other = tissue.table["label"] != tissue.classes[0]
-    table = tissue.table.assign(split=tissue.table["split"].mask(other, None))
-    one = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
-    assert concluded(one, {ARM: 1.0}).summaries[0].accuracies == (1, 1)
+def test_single_tested_class_has_an_accuracy(tissue: Store) -> None:
+    other_classes = tissue.table["label"] != tissue.classes[0]
+    table = tissue.table.assign(split=tissue.table["split"].mask(other_classes, None))
+    single_class = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
+    assert results_of(single_class, {ARM: 1.0}).summaries[0].accuracies == (1, 1)
 
 
-def test_a_class_that_is_not_tested_has_no_recall_over_seeds_either() -> None:
-    answers = np.eye(3)[[0, 1]], np.eye(3)[[0, 0]]
-    assert _mean_recall([score(answer, [0, 1]) for answer in answers]) == (1, 0.5, None)
+def test_untested_class_has_no_mean_recall() -> None:
+    predictions = np.eye(3)[[0, 1]], np.eye(3)[[0, 0]]
+    assert _mean_recall([score(prediction, [0, 1]) for prediction in predictions]) == (1, 0.5, None)
 
 
-def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
+def test_curve_rises_if_its_last_quarter_is_higher() -> None:
     def curve(values: list[float]) -> pd.DataFrame:
         key = ("symmetric", "shared", "vicreg", "full", "")
         lines = [("run", *key, 0, step, value) for step, value in enumerate(values)]

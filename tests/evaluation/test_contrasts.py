@@ -14,61 +14,61 @@ def arms(
 ) -> Arms:
     """400 test patches in this many groups; a and b are the arms' mean accuracies."""
     rng = np.random.default_rng(seed)
-    right = [rng.random((n, 400)) < level for n, level in zip(seeds, (a, b), strict=True)]
-    return right[0], right[1], None if groups is None else np.arange(400) % groups
+    correct = [rng.random((n, 400)) < level for n, level in zip(seeds, (a, b), strict=True)]
+    return correct[0], correct[1], None if groups is None else np.arange(400) % groups
 
 
-def said(*sides: Arms) -> list[str]:
-    return [one.text for one in contrast_tests(sides, [""] * len(sides))]
+def texts(*sides: Arms) -> list[str]:
+    return [contrast.text for contrast in contrast_tests(sides, [""] * len(sides))]
 
 
 @pytest.mark.parametrize("groups", [20, None])
 @pytest.mark.parametrize("seeds", [(3, 3), (2, 5)])
-def test_clear_differences_are_better_or_worse(seeds: tuple[int, int], groups: int | None) -> None:
+def test_clear_differences_have_a_verdict(seeds: tuple[int, int], groups: int | None) -> None:
     for a, b, verdict in ((0.9, 0.5, "better"), (0.5, 0.9, "worse")):
-        (one,) = contrast_tests([arms(a, b, seeds=seeds, groups=groups)], [""])
-        assert (one.verdict, one.text, one.remark) == (verdict, verdict, "")
-        assert one.difference.low * one.difference.high > 0
-        assert one.holm_p < 0.05
-    assert said(arms(0.7, 0.7, seeds=seeds, groups=groups)) == ["no difference shown"]
+        (contrast,) = contrast_tests([arms(a, b, seeds=seeds, groups=groups)], [""])
+        assert (contrast.verdict, contrast.text, contrast.remark) == (verdict, verdict, "")
+        assert contrast.difference.low * contrast.difference.high > 0
+        assert contrast.holm_p < 0.05
+    assert texts(arms(0.7, 0.7, seeds=seeds, groups=groups)) == ["no difference shown"]
 
 
-def test_a_difference_that_seeds_alone_could_make_is_not_shown() -> None:
+def test_difference_explained_by_seeds_is_not_shown() -> None:
     rng = np.random.default_rng(0)
     levels = np.array([[0.95, 0.6, 0.8], [0.75, 0.5, 0.7]])  # seeds differ more than arms
     a, b = rng.random((2, 3, 400)) < levels[..., None]
-    (one,) = contrast_tests([(a, b, np.arange(400) % 20)], [""])
-    assert one.sign_flip.p < 0.001  # these encoders do differ
-    assert one.difference.low < 0 < one.difference.high
-    assert one.verdict == "no difference shown"
+    (contrast,) = contrast_tests([(a, b, np.arange(400) % 20)], [""])
+    assert contrast.sign_flip.p < 0.001  # these encoders do differ
+    assert contrast.difference.low < 0 < contrast.difference.high
+    assert contrast.verdict == "no difference shown"
 
 
 @pytest.mark.parametrize("seeds", [(1, 1), (1, 4), (4, 1)])
 def test_one_seed_of_either_arm_gives_no_verdict(seeds: tuple[int, int]) -> None:
     for b, text in ((0.5, "differ"), (0.9, "are not shown to differ")):
-        (one,) = contrast_tests([arms(0.9, b, seeds=seeds)], [""])
-        assert one.verdict == "no verdict"
-        assert one.text == f"one seed: these encoders {text}"
+        (contrast,) = contrast_tests([arms(0.9, b, seeds=seeds)], [""])
+        assert contrast.verdict == "no verdict"
+        assert contrast.text == f"one seed: these encoders {text}"
 
 
-def test_few_groups_cannot_show_a_difference_and_it_is_said() -> None:
+def test_too_few_groups_are_reported() -> None:
     clear = arms(0.95, 0.3, groups=5)
-    assert said(clear) == ["5 test groups: no difference could be shown"]
-    assert said(arms(0.95, 0.3, groups=1)) == ["1 test group: no difference could be shown"]
-    assert said(arms(0.95, 0.3, groups=6)) == ["better"]  # 2 / 2^6 < 0.05
+    assert texts(clear) == ["5 test groups: no difference could be shown"]
+    assert texts(arms(0.95, 0.3, groups=1)) == ["1 test group: no difference could be shown"]
+    assert texts(arms(0.95, 0.3, groups=6)) == ["better"]  # 2 / 2^6 < 0.05
     assert (
-        said(*[arms(0.95, 0.3, groups=6)] * 2)
+        texts(*[arms(0.95, 0.3, groups=6)] * 2)
         == ["6 test groups: no difference could be shown"] * 2
     )
     # Contrasts with more groups are rejected first, so the others have a smaller correction.
-    assert said(arms(0.95, 0.3, groups=6), arms(0.95, 0.3)) == ["better", "better"]
+    assert texts(arms(0.95, 0.3, groups=6), arms(0.95, 0.3)) == ["better", "better"]
 
 
-def test_an_arm_that_did_not_train_is_no_opponent() -> None:
+def test_contrast_with_an_untrained_arm_has_no_verdict() -> None:
     sides = [arms(0.9, 0.5), arms(0.9, 0.5)]
-    idle, other = contrast_tests(sides, ["supervised is not above majority", ""])
-    assert (idle.verdict, idle.text) == ("no verdict", "supervised is not above majority")
-    assert other.verdict == "better"
+    untrained, trained = contrast_tests(sides, ["supervised is not above majority", ""])
+    assert (untrained.verdict, untrained.text) == ("no verdict", "supervised is not above majority")
+    assert trained.verdict == "better"
 
 
 def test_p_is_corrected_for_all_contrasts_of_the_table() -> None:
@@ -79,8 +79,8 @@ def test_p_is_corrected_for_all_contrasts_of_the_table() -> None:
         sides = [arms(level, 0.7, seed=seed, seeds=seeds) for seed in range(4)]
         expected = [difference(a, b, groups=groups).p for a, b, groups in sides]
         tests = contrast_tests(sides, [""] * 4)
-        assert [one.p for one in tests] == expected
-        assert [one.holm_p for one in tests] == holm(expected)
-        near = [one for one in tests if one.p < 0.05 <= one.holm_p]
-        assert near
-        assert all(one.text == text for one in near)
+        assert [contrast.p for contrast in tests] == expected
+        assert [contrast.holm_p for contrast in tests] == holm(expected)
+        borderline = [contrast for contrast in tests if contrast.p < 0.05 <= contrast.holm_p]
+        assert borderline
+        assert all(contrast.text == text for contrast in borderline)

@@ -13,7 +13,7 @@ from morefromless.evaluation.evaluate import evaluate_encoder
 from morefromless.evaluation.frozen import random_encoder
 
 
-def test_neighbours_answer_and_are_read_back(tissue: Store, tmp_path: Path) -> None:
+def test_nearest_neighbour_predictions_are_cached(tissue: Store, tmp_path: Path) -> None:
     frozen = random_encoder("test_resnet", "downsample:8", 32, 0, tmp_path)
     first = evaluate_encoder(frozen, tissue, Probe(probe="knn:5"), "tissue", 0)
     train, test = tissue.indices("train"), tissue.indices("test")
@@ -22,13 +22,13 @@ def test_neighbours_answer_and_are_read_back(tissue: Store, tmp_path: Path) -> N
     expected = neighbours.predict_proba(frozen.represent(tissue, test))
     np.testing.assert_allclose(first.probabilities, expected, atol=1e-6)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    again = evaluate_encoder(frozen, tissue, Probe(probe="knn:5"), "tissue", 0)
-    assert np.array_equal(again.probabilities, first.probabilities)
+    cached = evaluate_encoder(frozen, tissue, Probe(probe="knn:5"), "tissue", 0)
+    assert np.array_equal(cached.probabilities, first.probabilities)
     assert {path: path.stat().st_mtime_ns for path in times} == times
     with pytest.raises(ConfigError, match="has no gradients"):
         assert first.classifier
-    other = evaluate_encoder(frozen, tissue, Probe(probe="ridge"), "tissue", 0)
-    assert other.classifier
+    ridge = evaluate_encoder(frozen, tissue, Probe(probe="ridge"), "tissue", 0)
+    assert ridge.classifier
     assert {path.name for path in tmp_path.glob("probe-*")} == {
         "probe-random-knn-5.safetensors",
         "probe-random-ridge.safetensors",

@@ -32,20 +32,20 @@ PROBE = Probe(probe_epochs=5)
 
 
 @pytest.fixture
-def copy(trained: dict[str, Run], tmp_path: Path) -> dict[str, Run]:
+def moved_runs(trained: dict[str, Run], tmp_path: Path) -> dict[str, Run]:
     """Copies of the runs in another folder, without their store."""
     return {
         kind: Run(Path(shutil.copytree(run.path, tmp_path / kind))) for kind, run in trained.items()
     }
 
 
-def test_features_are_those_of_a_plain_loop_wherever_the_run_lies(
-    copy: dict[str, Run], tissue: Store
+def test_features_of_a_moved_run_match_a_plain_loop(
+    moved_runs: dict[str, Run], tissue: Store
 ) -> None:
-    encoders = load_encoders(copy["asymmetric"])
+    encoders = load_encoders(moved_runs["asymmetric"])
     assert list(encoders) == ["primary", "privileged"]
     assert encoders["primary"].modality_spec == "downsample:4"
-    assert encoders["privileged"].folder == copy["asymmetric"].path
+    assert encoders["privileged"].folder == moved_runs["asymmetric"].path
     rows = tissue.indices("test")
     for frozen in encoders.values():
         images = frozen.modality.render(
@@ -59,26 +59,28 @@ def test_features_are_those_of_a_plain_loop_wherever_the_run_lies(
         assert BATCH_SIZE > len(rows) > 0
 
 
-def test_what_is_cached_is_bound_to_the_weights(copy: dict[str, Run], tissue: Store) -> None:
-    first, other = copy["asymmetric"], copy["symmetric"]
+def test_cached_predictions_belong_to_their_weights(
+    moved_runs: dict[str, Run], tissue: Store
+) -> None:
+    first, other_run = moved_runs["asymmetric"], moved_runs["symmetric"]
     expected = evaluate(first, tissue, PROBE)[0].probabilities
-    theirs = evaluate(other, tissue, PROBE)[0].probabilities
-    assert not np.array_equal(expected, theirs)
+    other_probabilities = evaluate(other_run, tissue, PROBE)[0].probabilities
+    assert not np.array_equal(expected, other_probabilities)
     name = "predictions-primary-5-0.001.safetensors"
     (name,) = {path.name for path in first.path.glob("predictions-primary-linear-5-*")}
-    shutil.copy(other.path / name, first.path / name)  # another run's predictions
+    shutil.copy(other_run.path / name, first.path / name)  # another run's predictions
     np.testing.assert_array_equal(evaluate(first, tissue, PROBE)[0].probabilities, expected)
     for path in first.path.glob("features/*"):
         path.write_bytes(path.read_bytes()[:100])
     (first.path / name).unlink()
-    again = evaluate(first, tissue, PROBE)[0].probabilities
-    np.testing.assert_array_equal(again, expected)
+    recomputed = evaluate(first, tissue, PROBE)[0].probabilities
+    np.testing.assert_array_equal(recomputed, expected)
 
 
-def test_an_encoder_that_is_trained_on_is_not_given_the_features_it_had(
-    copy: dict[str, Run], tissue: Store
+def test_trained_encoder_does_not_use_its_old_cached_features(
+    moved_runs: dict[str, Run], tissue: Store
 ) -> None:
-    frozen = load_encoder(copy["asymmetric"].path)
+    frozen = load_encoder(moved_runs["asymmetric"].path)
     before = frozen.features(tissue, "test")
     optimiser = torch.optim.SGD(frozen.encoder.parameters(), 0.1)
     frozen.encoder(frozen.render(tissue, tissue.indices("train"))).sum().backward()
@@ -87,46 +89,47 @@ def test_an_encoder_that_is_trained_on_is_not_given_the_features_it_had(
     assert not torch.allclose(before, after)
     assert torch.equal(after, frozen.represent(tissue, tissue.indices("test")))
     torch.testing.assert_close(
-        load_encoder(copy["asymmetric"].path).features(tissue, "test"), before
+        load_encoder(moved_runs["asymmetric"].path).features(tissue, "test"), before
     )
 
 
-def test_cached_features_are_of_the_patches_asked_and_not_of_as_many_others(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_cached_features_belong_to_the_requested_patches(tissue: Store, tmp_path: Path) -> None:
     frozen = random_encoder("test_resnet", "downsample:4", 32, 0, tmp_path)
     rows = tissue.indices("test")
-    for left_out in (0, 1):
-        split = tissue.table["split"].mask(tissue.table.index == rows[left_out], None)
+    for excluded in (0, 1):
+        split = tissue.table["split"].mask(tissue.table.index == rows[excluded], None)
         store = Store(tissue.path, tissue.meta, tissue.table.assign(split=split), tissue.arrays)
-        expected = frozen.represent(tissue, np.delete(rows, left_out))
+        expected = frozen.represent(tissue, np.delete(rows, excluded))
         torch.testing.assert_close(frozen.features(store, "test"), expected)
 
 
-def test_a_run_that_moved_says_what_it_was_trained_on(copy: dict[str, Run], tissue: Store) -> None:
-    run = copy["asymmetric"]
+def test_moved_run_keeps_its_metadata(moved_runs: dict[str, Run], tissue: Store) -> None:
+    run = moved_runs["asymmetric"]
     frozen = load_encoder(run.path, "privileged")
     metadata = frozen.metadata
     assert metadata is not None
     assert metadata.data is not None
     assert (metadata.data.hash, metadata.data.classes) == (tissue.hash, tissue.classes)
     assert (frozen.um_per_px, frozen.side) == (tissue.um_per_px, 32)
-    prepared = metadata.branches["primary"].preprocessing
-    assert (prepared.modality, prepared.interpolation) == ("downsample:4", "area")
+    preprocessing = metadata.branches["primary"].preprocessing
+    assert (preprocessing.modality, preprocessing.interpolation) == ("downsample:4", "area")
     torch.testing.assert_close(
-        torch.tensor(prepared.mean), frozen.encoder.get_buffer("mean").flatten()
+        torch.tensor(preprocessing.mean), frozen.encoder.get_buffer("mean").flatten()
     )
     assert msgspec.json.decode(run.encoder_path.read_bytes(), type=EncoderMetadata) == metadata
     assert str(tissue.path) not in run.encoder_path.read_text()
     for role, expected in load_encoders(run).items():  # from the weights only, in any folder
-        alone = load_encoder(
+        from_weights = load_encoder(
             shutil.copy(run.weights_path, run.path.parent / "alone.safetensors"), role
         )
-        assert alone.fingerprint == expected.fingerprint
-        assert (alone.title, alone.modality_spec) == (expected.title, expected.modality_spec)
+        assert from_weights.fingerprint == expected.fingerprint
+        assert (from_weights.title, from_weights.modality_spec) == (
+            expected.title,
+            expected.modality_spec,
+        )
 
 
-def test_a_store_is_found_from_the_run_and_where_it_is_missing_the_option_is_named(
+def test_run_finds_its_store_or_names_the_option(
     pretraining: RunConfig, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = tmp_path / "old"
@@ -143,8 +146,8 @@ def test_a_store_is_found_from_the_run_and_where_it_is_missing_the_option_is_nam
     assert load_encoder(moved.path).encoder.width
 
 
-def test_what_is_no_encoder_is_refused(
-    copy: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_encoders_are_refused(
+    moved_runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "weights.pt"
     torch.save({"a": torch.ones(1)}, program)
@@ -152,7 +155,7 @@ def test_what_is_no_encoder_is_refused(
     save_file({"a": torch.ones(1)}, foreign)
     study = tmp_path / "study"
     (study / "runs").mkdir(parents=True)
-    for what, reason in {
+    for argument, reason in {
         program: "may contain code",
         foreign: "does not name its encoder",
         tmp_path: "contains neither a run",
@@ -162,10 +165,10 @@ def test_what_is_no_encoder_is_refused(
         "resnet5O": "did you mean resnet50",
     }.items():
         with pytest.raises(ConfigError, match=reason):
-            load_encoder(what)
+            load_encoder(argument)
     with pytest.raises(ConfigError, match="no branch 'twin', only primary"):
-        load_encoder(copy["asymmetric"].path, "twin")
-    run = copy["supervised"]
+        load_encoder(moved_runs["asymmetric"].path, "twin")
+    run = moved_runs["supervised"]
     encoder = json.loads(run.encoder_path.read_text())
     encoder["branches"]["primary"]["encoder"] = "antigravity.x:Y"
     run.finish(run.weights(), {}, encoder)
@@ -175,7 +178,7 @@ def test_what_is_no_encoder_is_refused(
             load_encoder(path)
 
 
-def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_path: Path) -> None:
+def test_named_encoder_needs_weights_and_gets_full_patches(tmp_path: Path) -> None:
     plain = random_encoder("test_resnet", "full", 32, 0, tmp_path)
     file = tmp_path / "weights.safetensors"
     network = {
@@ -192,56 +195,52 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
         expected = plain.encoder.network((patches.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches)), expected)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches.numpy())), expected)
-    fixed = patches.numpy()
-    fixed.setflags(write=False)  # like the arrays of a store
+    read_only = patches.numpy()
+    read_only.setflags(write=False)  # like the arrays of a store
     with warnings.catch_warnings(action="error"):
-        assert torch.equal(frozen.inputs(fixed), frozen.inputs(patches))
+        assert torch.equal(frozen.inputs(read_only), frozen.inputs(patches))
     wide = patches.to(torch.uint16)  # as 16-bit images, almost all pixels would be white
-    for wrong in (patches / 255, patches[0], wide, patches.repeat(1, 1, 1, 2)[..., :4]):
+    for invalid in (patches / 255, patches[0], wide, patches.repeat(1, 1, 1, 2)[..., :4]):
         with pytest.raises(DataError, match=r"give patches as stored, \(N, side, side, 3\)"):
-            frozen.inputs(wrong)
+            frozen.inputs(invalid)
 
 
-def test_weights_of_another_run_or_damaged_ones_are_refused(copy: dict[str, Run]) -> None:
-    first, other = copy["asymmetric"], copy["symmetric"]
-    mine = first.weights_path.read_bytes()
-    shutil.copy(other.weights_path, first.weights_path)
+def test_foreign_or_damaged_weights_are_refused(moved_runs: dict[str, Run]) -> None:
+    first, other_run = moved_runs["asymmetric"], moved_runs["symmetric"]
+    content = first.weights_path.read_bytes()
+    shutil.copy(other_run.weights_path, first.weights_path)
     with pytest.raises(TrainingError):
         load_encoders(first)
-    turned = bytearray(mine)
-    turned[-5] ^= 1
-    first.weights_path.write_bytes(turned)
+    damaged = bytearray(content)
+    damaged[-5] ^= 1
+    first.weights_path.write_bytes(damaged)
     with pytest.raises(TrainingError):
         load_encoders(first)
 
 
-def test_other_data_or_no_such_branch_are_refused(
-    copy: dict[str, Run], tissue: Store, monkeypatch: pytest.MonkeyPatch
+def test_other_data_or_unknown_branch_is_refused(
+    moved_runs: dict[str, Run], tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="'twin', only primary"):
-        evaluate_branch(copy["asymmetric"], "twin", tissue, PROBE, "tissue")
+        evaluate_branch(moved_runs["asymmetric"], "twin", tissue, PROBE, "tissue")
     monkeypatch.setattr(Store, "hash", "another")
     with pytest.raises(DataError):
-        evaluate(copy["asymmetric"], tissue, PROBE)
+        evaluate(moved_runs["asymmetric"], tissue, PROBE)
 
 
-def test_a_supervised_arm_answers_its_task_with_its_head(
-    copy: dict[str, Run], tissue: Store
-) -> None:
-    run = copy["supervised"]
-    (answer,) = evaluate(run, tissue, PROBE)
+def test_supervised_arm_predicts_with_its_head(moved_runs: dict[str, Run], tissue: Store) -> None:
+    run = moved_runs["supervised"]
+    (evaluation,) = evaluate(run, tissue, PROBE)
     weights = load_file(run.weights_path)
-    torch.testing.assert_close(answer.probe.weight, weights["head.weight"])
+    torch.testing.assert_close(evaluation.probe.weight, weights["head.weight"])
     expected = torch.softmax(
-        answer.classifier(answer.frozen.render(tissue, tissue.indices("test"))), dim=1
+        evaluation.classifier(evaluation.frozen.render(tissue, tissue.indices("test"))), dim=1
     )
-    np.testing.assert_allclose(answer.probabilities, expected.detach(), rtol=1e-3, atol=1e-4)
-    assert not answer.frozen.uses_own_head("cell")
+    np.testing.assert_allclose(evaluation.probabilities, expected.detach(), rtol=1e-3, atol=1e-4)
+    assert not evaluation.frozen.uses_own_head("cell")
 
 
-def test_a_head_answers_its_task_however_typed_in_its_own_classes(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_head_is_used_only_for_its_task_and_classes(tissue: Store, tmp_path: Path) -> None:
     frozen = replace(
         random_encoder("test_resnet", "full", 32, 0, tmp_path),
         config=run_config(tissue.path, tmp_path, kind="supervised"),
@@ -259,7 +258,7 @@ def test_a_head_answers_its_task_however_typed_in_its_own_classes(
         evaluate_encoder(frozen, backwards, PROBE, "tissue", 0)
 
 
-def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path) -> None:
+def test_random_encoder_ignores_named_weights(tmp_path: Path) -> None:
     plain = random_encoder("test_resnet", "full", 32, 0, tmp_path)
     file = tmp_path / "weights.safetensors"
     save_file({k: v + 1 for k, v in plain.encoder.state_dict().items()}, file)
@@ -268,11 +267,11 @@ def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path)
     assert random_encoder("test_resnet", "full", 32, 1, tmp_path).fingerprint != plain.fingerprint
 
 
-def test_an_encoder_that_is_trained_is_represented_as_frozen_and_trained_on() -> None:
+def test_represent_leaves_the_encoder_in_training_mode() -> None:
     encoder, images = build_encoder("test_resnet").train(), torch.rand(5, 3, 32, 32)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    found = represent(encoder, [images[:3], images[3:]], "cpu")
+    features = represent(encoder, [images[:3], images[3:]], "cpu")
     assert encoder.training
     assert all(before[name].equal(value) for name, value in encoder.state_dict().items())
     with torch.no_grad():
-        torch.testing.assert_close(found, encoder.eval()(images))
+        torch.testing.assert_close(features, encoder.eval()(images))

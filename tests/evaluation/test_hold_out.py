@@ -54,22 +54,23 @@ def test_without_groups_whole_clusters_are_held_out(tmp_path: Path) -> None:
         write_hold_out_store(store, tmp_path / "other", clusters=1000)
 
 
-def test_a_class_on_one_side_only_is_refused(tissue: Store, tmp_path: Path) -> None:
+def test_class_in_only_one_split_is_refused(tissue: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="every class on both sides"):
         write_hold_out_store(_one_group(tissue), tmp_path / "hold-out")
 
 
-def test_what_is_known_of_arrays_goes_along(tissue: Store, tmp_path: Path) -> None:
+def test_hold_out_keeps_the_properties_of_arrays(tissue: Store, tmp_path: Path) -> None:
     """A wider field has its own magnification, and other channels have names and ranges."""
-    known = {"um_per_px": 8.0, "channels": ("r", "g", "b"), "ranges": ((0.0, 1.0),) * 3}
+    properties = {"um_per_px": 8.0, "channels": ("r", "g", "b"), "ranges": ((0.0, 1.0),) * 3}
     arrays = {
-        name: msgspec.structs.replace(facts, **known) for name, facts in tissue.meta.arrays.items()
+        name: msgspec.structs.replace(facts, **properties)
+        for name, facts in tissue.meta.arrays.items()
     }
     meta = msgspec.structs.replace(tissue.meta, arrays=arrays)
     store = Store(tissue.path, meta, tissue.table, tissue.arrays, tissue.present)
     split = write_hold_out_store(store, tmp_path / "hold-out", share=0.3)
     stored = split.meta.arrays["he"]
-    assert {name: getattr(stored, name) for name in known} == known
+    assert {name: getattr(stored, name) for name in properties} == properties
     assert split.scale("he") == 8.0
 
 

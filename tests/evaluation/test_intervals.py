@@ -8,7 +8,7 @@ from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy, balanced_accuracy, macro_f1
 
 
-def drawn(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_predictions(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=n)
     return np.where(rng.random(n) < 0.7, labels, rng.integers(classes, size=n)), labels
@@ -16,8 +16,8 @@ def drawn(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 def clustered(rng: np.random.Generator, groups: int, size: int, mean: float = 0.8) -> np.ndarray:
     """(groups, size) of correct (1) and wrong (0); every group has its own accuracy."""
-    own = rng.beta(8 * mean, 8 * (1 - mean), groups)
-    return (rng.random((groups, size)) < own[:, None]).astype(int)
+    accuracies = rng.beta(8 * mean, 8 * (1 - mean), groups)
+    return (rng.random((groups, size)) < accuracies[:, None]).astype(int)
 
 
 def width(interval: Interval) -> float:
@@ -25,7 +25,7 @@ def width(interval: Interval) -> float:
 
 
 def test_accuracy_of_patches_agrees_with_the_binomial_interval() -> None:
-    predictions, labels = drawn(1000)
+    predictions, labels = random_predictions(1000)
     interval = bootstrap(accuracy, predictions, labels, classes=3, resamples=20_000)
     p = (predictions == labels).mean()
     half = 1.96 * np.sqrt(p * (1 - p) / 1000)
@@ -35,8 +35,8 @@ def test_accuracy_of_patches_agrees_with_the_binomial_interval() -> None:
 
 
 @pytest.mark.parametrize("by_group", [False, True])
-def test_every_statistic_agrees_with_scikit_learn_on_the_resampled_patches(by_group: bool) -> None:
-    predictions, labels = drawn(120)
+def test_statistics_match_scikit_learn_on_resampled_patches(by_group: bool) -> None:
+    predictions, labels = random_predictions(120)
     labels[:2] = 2
     rng = np.random.default_rng(5)
     if by_group:
@@ -76,75 +76,84 @@ def rng_counts(n: int, p: np.ndarray) -> np.ndarray:
     return np.random.default_rng(5).multinomial(n, p, 200)
 
 
-def test_group_intervals_hold_the_truth_as_often_as_they_say_and_patch_intervals_do_not() -> None:
-    held = {"group": 0, "patch": 0}
+def test_only_group_intervals_have_nominal_coverage() -> None:
+    covered = {"group": 0, "patch": 0}
     groups, labels = np.repeat(np.arange(40), 25), np.ones(1000, int)
     for draw in range(200):
-        right = clustered(np.random.default_rng(draw), 40, 25).ravel()
-        for unit, known in (("group", groups), ("patch", None)):
-            interval = bootstrap(accuracy, right, labels, classes=2, groups=known, resamples=400)
+        correct = clustered(np.random.default_rng(draw), 40, 25).ravel()
+        for unit, unit_groups in (("group", groups), ("patch", None)):
+            interval = bootstrap(
+                accuracy, correct, labels, classes=2, groups=unit_groups, resamples=400
+            )
             assert interval.unit == unit
-            held[unit] += interval.low <= 0.8 <= interval.high
-    assert 0.90 <= held["group"] / 200 <= 0.99
-    assert held["patch"] / 200 < 0.85
+            covered[unit] += interval.low <= 0.8 <= interval.high
+    assert 0.90 <= covered["group"] / 200 <= 0.99
+    assert covered["patch"] / 200 < 0.85
 
 
-def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
+def test_resampling_of_groups_widens_the_interval() -> None:
     rng = np.random.default_rng(0)
-    right = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # a patient is all correct or wrong
+    correct = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # a patient is all correct or wrong
     groups, labels = np.repeat(np.arange(100), 16), np.ones(1600, int)
-    by_group = bootstrap(accuracy, right, labels, classes=2, groups=groups, resamples=8000)
-    by_patch = bootstrap(accuracy, right, labels, classes=2, resamples=8000)
+    by_group = bootstrap(accuracy, correct, labels, classes=2, groups=groups, resamples=8000)
+    by_patch = bootstrap(accuracy, correct, labels, classes=2, resamples=8000)
     assert width(by_group) / width(by_patch) == pytest.approx(4, rel=0.1)  # sqrt(16)
 
 
-def test_seeds_are_in_the_interval_where_there_are_several() -> None:
+def test_interval_includes_seeds_if_there_are_several() -> None:
     labels = np.zeros(50, int)
     seeds = np.stack([np.zeros(50, int), np.ones(50, int)])  # one seed all correct, one all wrong
-    both = bootstrap(accuracy, seeds, labels, classes=2)
-    assert (both.estimate, both.low, both.high, both.includes_seeds) == (0.5, 0, 1, True)
-    one = bootstrap(accuracy, seeds[0], labels, classes=2)
-    assert (one.low, one.high, one.includes_seeds) == (1, 1, False)
+    two_seeds = bootstrap(accuracy, seeds, labels, classes=2)
+    assert (two_seeds.estimate, two_seeds.low, two_seeds.high, two_seeds.includes_seeds) == (
+        0.5,
+        0,
+        1,
+        True,
+    )
+    single = bootstrap(accuracy, seeds[0], labels, classes=2)
+    assert (single.low, single.high, single.includes_seeds) == (1, 1, False)
     # Six of seven are drawn: all are wrong in (4/7)^6 = 3.5 % of cases; with seven draws, in 2 %.
     seven = bootstrap(accuracy, seeds[[1] * 4 + [0] * 3], labels, classes=2, resamples=20_000)
     assert seven.low == 0
 
 
-def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
-    predictions, labels = drawn(80)
-    same = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1"] * 80)
-    assert same == bootstrap(accuracy, predictions, labels, classes=3)
-    assert same.unit == "patch"
-    two = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1", "slide 2"] * 40)
-    assert (two.unit, two.units) == ("group", 2)
+def test_single_group_falls_back_to_patches() -> None:
+    predictions, labels = random_predictions(80)
+    single = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1"] * 80)
+    assert single == bootstrap(accuracy, predictions, labels, classes=3)
+    assert single.unit == "patch"
+    two_groups = bootstrap(
+        accuracy, predictions, labels, classes=3, groups=["slide 1", "slide 2"] * 40
+    )
+    assert (two_groups.unit, two_groups.units) == ("group", 2)
 
 
-def test_a_seed_gives_the_same_interval() -> None:
-    predictions, labels = drawn(200)
-    one = bootstrap(macro_f1, predictions, labels, classes=3)
-    assert one == bootstrap(macro_f1, predictions, labels, classes=3)
-    assert one != bootstrap(macro_f1, predictions, labels, classes=3, seed=1)
+def test_seed_determines_the_interval() -> None:
+    predictions, labels = random_predictions(200)
+    interval = bootstrap(macro_f1, predictions, labels, classes=3)
+    assert interval == bootstrap(macro_f1, predictions, labels, classes=3)
+    assert interval != bootstrap(macro_f1, predictions, labels, classes=3, seed=1)
 
 
-def test_many_units_are_resampled_in_parts_that_join() -> None:
+def test_many_units_are_resampled_in_parts() -> None:
     rng = np.random.default_rng(0)
-    right = rng.integers(2, size=20_000)
+    correct = rng.integers(2, size=20_000)
     groups = np.arange(20_000) // 2
     interval = bootstrap(
-        accuracy, right, np.ones(20_000, int), classes=2, groups=groups, resamples=500
+        accuracy, correct, np.ones(20_000, int), classes=2, groups=groups, resamples=500
     )
     assert interval.resamples == 500
     assert width(interval) == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(20_000), rel=0.15)
 
 
-def test_shapes_and_classes_that_do_not_fit_are_refused() -> None:
-    predictions, labels = drawn(20)
+def test_invalid_shapes_and_classes_are_refused() -> None:
+    predictions, labels = random_predictions(20)
     with pytest.raises(ValueError, match="below 2"):
         bootstrap(accuracy, predictions, labels, classes=2)
     with pytest.raises(ValueError, match="expected"):
         bootstrap(accuracy, predictions, labels[1:], classes=3)
-    for below in ((predictions - 1, labels), (predictions, labels - 1)):
+    for invalid in ((predictions - 1, labels), (predictions, labels - 1)):
         with pytest.raises(ValueError, match="expected"):
-            bootstrap(accuracy, *below, classes=3)
+            bootstrap(accuracy, *invalid, classes=3)
     with pytest.raises(ValueError, match="groups must be"):
         bootstrap(accuracy, predictions, labels, classes=3, groups=["a"])

@@ -10,7 +10,7 @@ from morefromless.errors import DataError
 from morefromless.evaluation.metrics import CONFUSION_METRICS, auprc, auroc, confusion, score
 
 
-def drawn(
+def random_predictions(
     n: int = 400, classes: int = 5, seed: int = 0, present: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that are mostly correct, and labels of the first `present` classes."""
@@ -22,8 +22,8 @@ def drawn(
     return exp / exp.sum(1, keepdims=True), labels
 
 
-def test_scores_are_those_of_scikit_learn() -> None:
-    probabilities, labels = drawn()
+def test_scores_match_scikit_learn() -> None:
+    probabilities, labels = random_predictions()
     scores, predicted = score(probabilities, labels), probabilities.argmax(1)
     assert scores.values["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert scores.values["balanced_accuracy"] == pytest.approx(
@@ -46,21 +46,25 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert 0.3 < scores.values["accuracy"] < 0.95
 
 
-def test_areas_of_equal_probabilities_are_those_of_the_reference() -> None:
-    probabilities, labels = drawn()
+def test_areas_of_tied_probabilities_match_scikit_learn() -> None:
+    probabilities, labels = random_predictions()
     tied = probabilities.round(1)
     truth = np.eye(5)[labels]
     assert auroc(tied, labels) == pytest.approx(reference.roc_auc_score(truth, tied))
     assert auprc(tied, labels) == pytest.approx(reference.average_precision_score(truth, tied))
 
 
-def test_areas_and_kappa_are_defined_where_classes_are_absent() -> None:
-    probabilities, labels = drawn(present=2)
+def test_areas_and_kappa_are_defined_for_absent_classes() -> None:
+    probabilities, labels = random_predictions(present=2)
     values = score(probabilities, labels).values
     areas = [reference.roc_auc_score(labels == k, probabilities[:, k]) for k in (0, 1)]
     assert values["auroc"] == pytest.approx(np.mean(areas))
-    same = score(np.eye(3)[[1, 1]], [1, 1]).values
-    assert (same["auroc"], same["auprc"], same["cohen_kappa"]) == (0.5, 1, 0)
+    single_class = score(np.eye(3)[[1, 1]], [1, 1]).values
+    assert (single_class["auroc"], single_class["auprc"], single_class["cohen_kappa"]) == (
+        0.5,
+        1,
+        0,
+    )
 
 
 def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
@@ -68,13 +72,13 @@ def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
 
 
 def test_calibration_error_is_the_mean_gap_over_15_bins() -> None:
-    probabilities, labels = drawn(1000)
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    probabilities, labels = random_predictions(1000)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     expected = 0.0
     for low in np.arange(15) / 15:
         inside = (confidence > low) & (confidence <= low + 1 / 15)
         if inside.any():
-            gap = abs(confidence[inside].mean() - right[inside].mean())
+            gap = abs(confidence[inside].mean() - correct[inside].mean())
             expected += inside.mean() * gap
     assert score(probabilities, labels).values["ece"] == pytest.approx(expected, abs=1e-6)
     assert expected > 0.02
@@ -87,29 +91,29 @@ def test_rounding_above_one_does_not_change_the_calibration_error() -> None:
     assert score(probabilities, [0, 0, 1]).values["ece"] == pytest.approx(exact, abs=1e-5)
 
 
-def test_a_class_absent_from_the_labels_has_no_recall_and_is_left_out() -> None:
-    probabilities, labels = drawn(classes=5, present=3)
+def test_class_absent_from_the_labels_has_no_recall() -> None:
+    probabilities, labels = random_predictions(classes=5, present=3)
     predicted = probabilities.argmax(1)
     assert set(predicted) == {0, 1, 2, 3, 4}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = score(probabilities, labels)
     assert scores.recall[3:] == (None, None)
-    present = [value for value in scores.recall if value is not None]
-    assert scores.values["balanced_accuracy"] == pytest.approx(np.mean(present))
+    recalls = [value for value in scores.recall if value is not None]
+    assert scores.values["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert scores.values["macro_f1"] == pytest.approx(
         reference.f1_score(labels, predicted, average="macro")
     )
 
 
-def test_a_class_that_never_occurs_does_not_count() -> None:
-    probabilities, labels = drawn(classes=3)
+def test_class_that_never_occurs_is_ignored() -> None:
+    probabilities, labels = random_predictions(classes=3)
     wider = np.pad(probabilities, ((0, 0), (0, 2)))
     narrow, wide = score(probabilities, labels), score(wider, labels)
     assert wide.values == pytest.approx(narrow.values)
 
 
-def test_many_confusion_matrices_at_once() -> None:
+def test_metrics_accept_batches_of_confusion_matrices() -> None:
     matrices = np.random.default_rng(0).integers(0, 9, (2, 7, 4, 4))
     matrices[0, 0, 1] = 0  # a class without patches
     for statistic in CONFUSION_METRICS.values():
@@ -118,13 +122,13 @@ def test_many_confusion_matrices_at_once() -> None:
         assert statistic(matrices)[1, 6] == statistic(matrices[1, 6])
 
 
-def test_broken_input_is_refused() -> None:
-    probabilities, labels = drawn(10, 3)
+def test_invalid_input_is_refused() -> None:
+    probabilities, labels = random_predictions(10, 3)
     with pytest.raises(DataError, match="range from 0 to 3, but there are 3 classes"):
         score(probabilities, [*labels[:-1] * 0, 3])
-    for other in (probabilities * 3, probabilities + np.array([1, -1, 0])):
+    for invalid in (probabilities * 3, probabilities + np.array([1, -1, 0])):
         with pytest.raises(ValueError, match="not logits"):
-            score(other, labels)
+            score(invalid, labels)
     with pytest.raises(ValueError, match="expected"):
         score(probabilities, labels[:-1])
     probabilities[2, 1] = np.nan

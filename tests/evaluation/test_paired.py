@@ -9,7 +9,7 @@ from scipy.stats import norm, t, ttest_rel
 from morefromless.evaluation.paired import difference, holm, mcnemar, sign_flip
 
 
-def test_mcnemar_by_hand() -> None:
+def test_mcnemar_matches_a_manual_calculation() -> None:
     a = np.array([1] * 8 + [0] * 2 + [1] * 5 + [0] * 3, bool)
     b = np.array([0] * 8 + [1] * 2 + [1] * 5 + [0] * 3, bool)
     result = mcnemar(a, b)
@@ -52,27 +52,27 @@ def test_sign_flip_counts_every_choice_of_signs(by_group: bool) -> None:
         assert sign_flip(b, a, groups=groups).p == pytest.approx(result.p)
 
 
-def test_sign_flip_keeps_its_level_on_groups_where_mcnemar_does_not() -> None:
+def test_only_sign_flip_keeps_its_level_on_groups() -> None:
     """Arms that differ by patient, but not on average: 5 % of such tests may be below 0.05."""
-    rejected, singly = 0, 0
+    rejected, rejected_by_mcnemar = 0, 0
     groups = np.repeat(np.arange(30), 20)
     for draw in range(300):
         rng = np.random.default_rng(draw)
         shift = np.repeat(rng.normal(0, 0.15, 30), 20)
         a, b = rng.random(600) < 0.7 + shift, rng.random(600) < 0.7 - shift
         rejected += sign_flip(a, b, groups=groups).p <= 0.05
-        singly += mcnemar(a, b).p <= 0.05
+        rejected_by_mcnemar += mcnemar(a, b).p <= 0.05
     assert 0.015 <= rejected / 300 <= 0.09
-    assert singly / 300 > 0.2
+    assert rejected_by_mcnemar / 300 > 0.2
 
 
-def test_equal_arms_and_a_single_group_give_one() -> None:
+def test_equal_arms_and_a_single_group_have_p_one() -> None:
     a = np.array([[True, False, True]])
     assert sign_flip(a, a).p == 1
     assert sign_flip(a, ~a, groups=["s", "s", "t"]).p == 1
 
 
-def test_sign_flip_sees_a_clear_difference() -> None:
+def test_sign_flip_detects_a_clear_difference() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((3, 1000)) < 0.9, rng.random((3, 1000)) < 0.8
     result = sign_flip(a, b)
@@ -80,7 +80,7 @@ def test_sign_flip_sees_a_clear_difference() -> None:
     assert result.difference == pytest.approx(0.1, abs=0.03)
 
 
-def test_holm_on_the_textbook_case() -> None:
+def test_holm_matches_a_textbook_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
@@ -90,57 +90,55 @@ def test_holm_stays_within_one_and_keeps_single_tests() -> None:
     assert holm([]) == []
 
 
-def test_arms_with_other_patches_are_refused() -> None:
+def test_arms_with_different_patches_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         mcnemar([True], [True, False])
     with pytest.raises(ValueError, match="same patches"):
         sign_flip(np.ones((1, 3), bool), np.ones((1, 4), bool))
 
 
-def test_a_difference_of_single_encoders_is_the_paired_t_test_of_patches() -> None:
+def test_difference_of_single_encoders_is_a_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
-    found = difference(a, b)
+    result = difference(a, b)
     expected = ttest_rel(a.astype(float), b.astype(float))
     low, high = expected.confidence_interval()
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.p == pytest.approx(max(expected.pvalue, mcnemar(a, b).p))
-    assert (found.interval.unit, found.interval.units, found.groups) == ("patch", 200, None)
-    assert not found.interval.includes_seeds
+    assert (result.interval.low, result.interval.high) == pytest.approx((low, high))
+    assert result.p == pytest.approx(max(expected.pvalue, mcnemar(a, b).p))
+    assert (result.interval.unit, result.interval.units, result.groups) == ("patch", 200, None)
+    assert not result.interval.includes_seeds
 
 
-def test_a_difference_over_seeds_and_groups_by_hand() -> None:
+def test_difference_matches_a_manual_calculation() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
     groups = np.repeat([f"patient {i}" for i in range(6)], [4, 6, 8, 12, 14, 16])
-    apart = a.mean(0) - b.mean(0)
-    means = np.array([apart[groups != name].mean() for name in np.unique(groups)])
+    differences = a.mean(0) - b.mean(0)
+    means = np.array([differences[groups != name].mean() for name in np.unique(groups)])
     over_groups = 5 / 6 * ((means - means.mean()) ** 2).sum()
     over_seeds = a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 2
     freedom = (over_groups + over_seeds) ** 2 / (over_groups**2 / 5 + over_seeds**2 / 1)
     assert freedom < 8
     error = np.sqrt(over_groups + over_seeds)
-    found = difference(a, b, groups=groups)
-    interval = found.interval
+    result = difference(a, b, groups=groups)
+    interval = result.interval
     estimate = a.mean() - b.mean()
     assert interval.estimate == pytest.approx(estimate)
     assert interval.high - estimate == pytest.approx(t.ppf(0.975, freedom) * error)
-    p = max(2 * t.sf(abs(estimate) / error, freedom), found.sign_flip.p)
-    assert found.p == pytest.approx(p)
+    p = max(2 * t.sf(abs(estimate) / error, freedom), result.sign_flip.p)
+    assert result.p == pytest.approx(p)
     assert (interval.unit, interval.units, interval.includes_seeds) == ("group", 6, True)
-    assert found.sign_flip.unit == "group"
+    assert result.sign_flip.unit == "group"
     swapped = difference(b, a, groups=groups)
-    assert (swapped.interval.low, swapped.p) == pytest.approx((-interval.high, found.p))
+    assert (swapped.interval.low, swapped.p) == pytest.approx((-interval.high, result.p))
 
 
 @pytest.mark.parametrize(
     ("seeds", "noise"), [((5, 5), 0.0), ((5, 5), 0.02), ((2, 2), 0.02), ((2, 5), 0.05)]
 )
-def test_a_difference_holds_the_truth_as_often_as_it_says(
-    seeds: tuple[int, int], noise: float
-) -> None:
+def test_difference_interval_has_nominal_coverage(seeds: tuple[int, int], noise: float) -> None:
     """`noise` is the standard deviation of an arm's accuracy between seeds."""
-    held, without_seeds = 0, 0
+    covered, without_seeds = 0, 0
     truth = _normal_cdf(1.0, noise) - _normal_cdf(0.8, noise)
     for draw in range(300):
         rng = np.random.default_rng(draw)
@@ -150,25 +148,25 @@ def test_a_difference_holds_the_truth_as_often_as_it_says(
             skill = mean + rng.normal(0, noise / 0.25, count)
             arms.append(hard + rng.normal(0, 0.5, (count, 400)) < skill[:, None])
         interval = difference(*arms).interval
-        held += interval.low <= truth <= interval.high
+        covered += interval.low <= truth <= interval.high
         single = difference(arms[0][:1], arms[1][:1]).interval
         assert not single.includes_seeds
         without_seeds += single.low <= truth <= single.high
-    assert held / 300 >= 0.93
+    assert covered / 300 >= 0.93
     if noise:
-        assert without_seeds < held - 15
+        assert without_seeds < covered - 15
 
 
-def test_two_seeds_that_agree_do_not_show_that_seeds_do_not_matter() -> None:
+def test_two_equal_seeds_still_widen_the_interval() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 400)) < 0.8, rng.random((2, 400)) < 0.7
     a, b = (np.stack([arm[0], np.roll(arm[0], 1)]) for arm in (a, b))  # equal accuracies
-    found = difference(a, b)
-    estimate, apart = found.interval.estimate, a.mean(0) - b.mean(0)
-    error = np.sqrt(apart.var(ddof=1) / 400)
-    assert found.interval.high - estimate == pytest.approx(t.ppf(0.975, 8) * error)
-    assert found.p == pytest.approx(2 * t.sf(estimate / error, 8))
-    assert found.p > found.sign_flip.p
+    result = difference(a, b)
+    estimate, differences = result.interval.estimate, a.mean(0) - b.mean(0)
+    error = np.sqrt(differences.var(ddof=1) / 400)
+    assert result.interval.high - estimate == pytest.approx(t.ppf(0.975, 8) * error)
+    assert result.p == pytest.approx(2 * t.sf(estimate / error, 8))
+    assert result.p > result.sign_flip.p
 
 
 def _normal_cdf(skill: float, noise: float) -> float:
@@ -178,20 +176,24 @@ def _normal_cdf(skill: float, noise: float) -> float:
 def test_patches_that_are_hard_for_both_arms_cancel() -> None:
     rng = np.random.default_rng(0)
     a = rng.random(500) < 0.7
-    same = difference(a, a)
-    assert (same.interval.low, same.interval.high, same.p) == (0, 0, 1)
+    equal = difference(a, a)
+    assert (equal.interval.low, equal.interval.high, equal.p) == (0, 0, 1)
     b = a.copy()
     b[:10] = ~b[:10]
-    near, far = (difference(a, other).interval for other in (b, rng.permutation(b)))
+    near, far = (difference(a, changed).interval for changed in (b, rng.permutation(b)))
     assert near.high - near.low < 0.3 * (far.high - far.low)
 
 
-def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
+def test_single_group_falls_back_to_patches() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 80)) < 0.8, rng.random((2, 80)) < 0.6
-    one, unknown = difference(a, b, groups=["slide 1"] * 80), difference(a, b)
-    assert (one.interval, one.p, one.sign_flip) == (unknown.interval, unknown.p, unknown.sign_flip)
-    assert (one.groups, unknown.groups) == (1, None)
+    single_group, no_groups = difference(a, b, groups=["slide 1"] * 80), difference(a, b)
+    assert (single_group.interval, single_group.p, single_group.sign_flip) == (
+        no_groups.interval,
+        no_groups.p,
+        no_groups.sign_flip,
+    )
+    assert (single_group.groups, no_groups.groups) == (1, None)
 
 
 def test_certain_and_impossible_differences_have_bounds() -> None:

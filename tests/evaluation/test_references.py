@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(study: Study, weights: Path) -> Results:
+def results_with_reference(study: Study, weights: Path) -> Results:
     config = changed(study.config, references=[f"test_resnet:weights={weights}"])
     return Study.of(config, study.store).evaluate(progress=False)
 
@@ -50,58 +50,65 @@ def plain_accuracy(weights: Path, store: Store) -> float:
     return score(probe.probabilities(features[test]), store.labels[test]).values["accuracy"]
 
 
-def test_a_reference_is_asked_every_view_and_changes_nothing_else(
-    compared: Results, results: Results, study: Study, weights: Path
+def test_reference_is_evaluated_and_changes_no_other_rows(
+    results_with_reference: Results, results: Results, study: Study, weights: Path
 ) -> None:
-    rows = {s.condition.modality: s for s in compared.select(lambda c: c.reference)}
+    rows = {s.condition.modality: s for s in results_with_reference.select(lambda c: c.reference)}
     assert list(rows) == ["downsample:4", "full"]
     assert rows["full"].condition.title == "reference: test_resnet (published) at 160 px"
     assert rows["full"].accuracies == (plain_accuracy(weights, study.store),)
     assert rows["full"].resolution == 32  # the stored side, smaller than the encoder's 160
-    assert compared.select(lambda c: not c.reference) == results.summaries
-    assert compared.contrasts == results.contrasts
-    table = compared.to_frame().query("arm == 'reference' and metric == 'accuracy'")
+    assert results_with_reference.select(lambda c: not c.reference) == results.summaries
+    assert results_with_reference.contrasts == results.contrasts
+    table = results_with_reference.to_frame().query("arm == 'reference' and metric == 'accuracy'")
     assert list(table["encoder"]) == ["test_resnet (published) at 160 px"] * 2
-    assert set(compared.to_frame()["arm"]) - set(results.to_frame()["arm"]) == {"reference"}
+    assert set(results_with_reference.to_frame()["arm"]) - set(results.to_frame()["arm"]) == {
+        "reference"
+    }
 
 
-def test_tables_figures_and_the_page_have_it(compared: Results, tmp_path: Path) -> None:
-    write_study(compared, tmp_path)
+def test_tables_figures_and_page_show_references(
+    results_with_reference: Results, tmp_path: Path
+) -> None:
+    write_study(results_with_reference, tmp_path)
     *_, markdown, page = write_report(tmp_path)
     title = "reference: test_resnet (published) at 160 px"
     for text in ((tmp_path / "results.md").read_text(), markdown.read_text(), page.read_text()):
         assert title in text
         assert notes.REFERENCES in text
-    [legend] = figures.density(compared).legends
+    [legend] = figures.density(results_with_reference).legends
     assert title.replace(":", ",") in [text.get_text() for text in legend.get_texts()]
-    grids = replace(compared, config=changed(compared.config, objectives=["vicreg", "simclr"]))
+    grids = replace(
+        results_with_reference,
+        config=changed(results_with_reference.config, objectives=["vicreg", "simclr"]),
+    )
     sections = {section.title: section for section in tables.report(grids).sections}
     assert sections["References"].header[1:] == ("test_resnet (published) at 160 px",)
-    assert figures.panels(compared).axes
+    assert figures.panels(results_with_reference).axes
 
 
-def test_what_is_no_reference_is_refused(study: Study, weights: Path) -> None:
-    file = weights.with_name("elsewhere") / weights.name
-    file.parent.mkdir()
-    file.write_bytes(weights.read_bytes())
-    for specs, words in (
+def test_invalid_references_are_refused(study: Study, weights: Path) -> None:
+    other_file = weights.with_name("elsewhere") / weights.name
+    other_file.parent.mkdir()
+    other_file.write_bytes(weights.read_bytes())
+    for specs, message in (
         (["test_resnet"], "random weights"),
         ([str(study.runs[0].out)], "is a run"),
-        ([f"test_resnet:weights={path}" for path in (weights, file)], "would both be called"),
+        ([f"test_resnet:weights={path}" for path in (weights, other_file)], "would both be called"),
     ):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=message):
             check_references(changed(study.config, references=specs))
 
 
-def test_a_teacher_that_is_also_a_reference_is_one_row(study: Study, weights: Path) -> None:
-    given = {"distillation": ["regression"], "teacher_size": 160}
-    given["teacher"] = f"test_resnet:weights={weights}"
-    config = changed(study.config, references=[given["teacher"]], **given)
+def test_teacher_that_is_also_a_reference_is_one_row(study: Study, weights: Path) -> None:
+    options = {"distillation": ["regression"], "teacher_size": 160}
+    options["teacher"] = f"test_resnet:weights={weights}"
+    config = changed(study.config, references=[options["teacher"]], **options)
     assert [r.title for r in load_references(config)] == ["test_resnet (published) at 160 px"]
-    other = [r.frozen.size for r in load_references(changed(config, teacher_size=32))]
-    assert other == [160, 32]
-    elsewhere = weights.with_name("another") / weights.name
-    elsewhere.parent.mkdir()
-    elsewhere.write_bytes(weights.read_bytes())
+    sizes = [r.frozen.size for r in load_references(changed(config, teacher_size=32))]
+    assert sizes == [160, 32]
+    other_file = weights.with_name("another") / weights.name
+    other_file.parent.mkdir()
+    other_file.write_bytes(weights.read_bytes())
     with pytest.raises(ConfigError, match="would both be called"):
-        check_references(changed(config, teacher=f"test_resnet:weights={elsewhere}"))
+        check_references(changed(config, teacher=f"test_resnet:weights={other_file}"))

@@ -18,7 +18,7 @@ from morefromless.report.study import write_study
 from morefromless.study import Study
 
 
-def test_they_survive_the_disk(results: Results, tmp_path: Path) -> None:
+def test_results_are_saved_and_loaded(results: Results, tmp_path: Path) -> None:
     results.save(tmp_path)
     loaded = Results.load(str(tmp_path))  # as the documentation types it
     for field in fields(Results):
@@ -28,7 +28,7 @@ def test_they_survive_the_disk(results: Results, tmp_path: Path) -> None:
             assert getattr(loaded, field.name) == getattr(results, field.name), field.name
 
 
-def test_the_table_has_a_line_a_run_branch_task_and_metric(results: Results, study: Study) -> None:
+def test_table_has_a_row_per_run_branch_task_and_metric(results: Results, study: Study) -> None:
     table = results.to_frame()
     assert tuple(table.columns) == COLUMNS
     trained = table[table["run"] != ""]
@@ -44,7 +44,7 @@ def test_the_table_has_a_line_a_run_branch_task_and_metric(results: Results, stu
     }
 
 
-def test_summaries_and_contrasts_are_of_the_table(results: Results, study: Study) -> None:
+def test_summaries_and_contrasts_match_the_table(results: Results, study: Study) -> None:
     table = results.table[results.table["metric"] == "accuracy"]
     for summary in results.summaries:
         c = summary.condition
@@ -62,15 +62,15 @@ def test_summaries_and_contrasts_are_of_the_table(results: Results, study: Study
         assert contrast.difference.unit == "group"
         points = accuracy[contrast.a] - accuracy[contrast.b]
         assert contrast.difference.estimate == pytest.approx(points)
-    shown = [(s.condition.arm, s.condition.modality) for s in results.summaries]
-    assert shown[:4] == [
+    first_conditions = [(s.condition.arm, s.condition.modality) for s in results.summaries]
+    assert first_conditions[:4] == [
         ("asymmetric", "downsample:4"),
         ("symmetric", "downsample:4"),
         ("supervised", "downsample:4"),
         ("asymmetric", "full"),
     ]
-    tested = study.store.table[study.store.table["split"] == "test"]
-    assert results.data.groups == tested["group"].nunique()
+    test_patches = study.store.table[study.store.table["split"] == "test"]
+    assert results.data.groups == test_patches["group"].nunique()
     names = [contrast.name for contrast in results.contrasts]
     assert names == ["asymmetric - symmetric, both shared", "asymmetric shared - supervised"]
     assert [c.holm_p for c in results.contrasts] == holm([c.p for c in results.contrasts])
@@ -88,7 +88,7 @@ def test_summaries_and_contrasts_are_of_the_table(results: Results, study: Study
         ("results.csv", ""),
     ],
 )
-def test_damaged_results_are_one_sentence(
+def test_damaged_results_are_refused(
     results: Results, tmp_path: Path, name: str, content: str
 ) -> None:
     results.save(tmp_path)
@@ -99,9 +99,7 @@ def test_damaged_results_are_one_sentence(
 
 @pytest.mark.parametrize("name", ["config", "summaries", "contrasts", "data", "runs", "caveats"])
 @pytest.mark.parametrize("value", [7, "text", [1], {"a": 1}])
-def test_other_types_are_one_sentence(
-    results: Results, tmp_path: Path, name: str, value: Any
-) -> None:
+def test_invalid_types_are_refused(results: Results, tmp_path: Path, name: str, value: Any) -> None:
     results.save(tmp_path)
     path = tmp_path / "results.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
@@ -117,7 +115,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         Results.load(tmp_path)
 
 
-def test_a_metric_that_is_not_defined_is_empty(
+def test_undefined_metric_is_empty(
     study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(metrics, "CONFUSION_METRICS", metrics.CONFUSION_METRICS.copy())
@@ -138,15 +136,15 @@ def test_a_metric_that_is_not_defined_is_empty(
     assert None in [s["means"]["precision_of_last"] for s in parsed["summaries"]]
     loaded = Results.load(tmp_path)
     pd.testing.assert_frame_equal(loaded.table, results.table)
-    again = next(s for s in loaded.summaries if s.condition.arm == "majority")
-    np.testing.assert_equal(again.means, majority.means)
-    bounds = (vars(s.intervals["precision_of_last"]) for s in (again, majority))
+    loaded_majority = next(s for s in loaded.summaries if s.condition.arm == "majority")
+    np.testing.assert_equal(loaded_majority.means, majority.means)
+    bounds = (vars(s.intervals["precision_of_last"]) for s in (loaded_majority, majority))
     np.testing.assert_equal(*bounds)
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert " – |" in next(line for line in lines if line.startswith("| floor: majority |"))
 
 
-def test_a_metric_is_one_function(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metric_is_added_with_one_function(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "CONFUSION_METRICS", metrics.CONFUSION_METRICS.copy())
     monkeypatch.setattr(metrics, "PROBABILITY_METRICS", metrics.PROBABILITY_METRICS.copy())
     monkeypatch.setattr(

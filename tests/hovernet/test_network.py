@@ -21,7 +21,7 @@ pytest.importorskip("tiatoolbox", reason="needs the extra nuclei; make test-nucl
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights, given like trained weights of an offline user."""
+    """A file of random weights, in the format of trained weights for offline use."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "hovernet.safetensors"
     save_file(network.network().state_dict(), path)
@@ -36,7 +36,7 @@ def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
-def test_the_network_answers_for_the_middle_of_its_window(weights: Path) -> None:
+def test_network_predicts_the_middle_of_its_window(weights: Path) -> None:
     engine = Hovernet(weights, "cpu")
     windows = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     maps = engine.infer(windows)
@@ -47,30 +47,30 @@ def test_the_network_answers_for_the_middle_of_its_window(weights: Path) -> None
     assert len(engine.facts["weights_sha256"]) == 64
 
 
-def perfect(instances: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, ...]:
+def ideal_maps(instances: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, ...]:
     """Ideal maps of a network: probability, distances to each nucleus' centre, type."""
     distances = np.zeros((*instances.shape, 2), np.float32)
     for number in range(1, len(types) + 1):
         ys, xs = np.nonzero(instances == number)
         if len(ys):
-            for axis, places in enumerate((xs, ys)):
-                middle = places - places.mean()
+            for axis, coordinates in enumerate((xs, ys)):
+                middle = coordinates - coordinates.mean()
                 distances[ys, xs, axis] = middle / max(1e-6, np.abs(middle).max())
     kinds = np.append(0, types)[instances]
     inside = (instances > 0).astype(np.float32)
     return inside[..., None], distances, kinds[..., None].astype(np.float32)
 
 
-def test_its_post_processing_gives_the_nuclei_back(weights: Path) -> None:
+def test_post_processing_restores_the_nuclei(weights: Path) -> None:
     source = Synthetic(patches=9, patients=3, size=448)  # 112 µm at the network's 0.25 µm/px
     item = next(item for item in source.items() if item.label == "LYM")
     tissue = source.tissue(item)
     instances, types = tissue.instances.astype(np.int32), tissue.types
-    result, kinds = Hovernet(weights, "cpu").nuclei(perfect(instances, types))
+    result, kinds = Hovernet(weights, "cpu").nuclei(ideal_maps(instances, types))
     areas = np.bincount(instances.ravel())
-    whole = [k for k in range(1, len(types) + 1) if areas[k] > 50]
-    matched = right = 0
-    for k in whole:
+    large = [k for k in range(1, len(types) + 1) if areas[k] > 50]
+    matched = correct_types = 0
+    for k in large:
         overlapping = np.bincount(result[instances == k])
         if len(overlapping) < 2 or not overlapping[1:].any():
             continue
@@ -78,13 +78,13 @@ def test_its_post_processing_gives_the_nuclei_back(weights: Path) -> None:
         union = ((result == best) | (instances == k)).sum()
         if overlapping[best] / union > 0.5:
             matched += 1
-            right += kinds[best] == types[k - 1]
-    assert len(whole) > 20
-    assert matched > 0.8 * len(whole)
-    assert right > 0.95 * matched
+            correct_types += kinds[best] == types[k - 1]
+    assert len(large) > 20
+    assert matched > 0.8 * len(large)
+    assert correct_types > 0.95 * matched
 
 
-def test_from_end_to_end(weights: Path, tmp_path: Path) -> None:
+def test_segmentation_from_end_to_end(weights: Path, tmp_path: Path) -> None:
     patches = two_classes(tmp_path / "images", 2)
     arguments = ["segment", str(patches), str(tmp_path / "out"), "--weights", str(weights)]
     assert run([*arguments, "--um-per-px", "0.5", "--device", "cpu"]) == 0
@@ -93,7 +93,7 @@ def test_from_end_to_end(weights: Path, tmp_path: Path) -> None:
     assert run(["ingest", str(patches), *store]) == 2  # two patches are too few for a split
 
 
-def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(ConfigError, match="contains no weights of hovernet_fast-pannuke"):
@@ -105,7 +105,7 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         Hovernet(tmp_path / "trap.pth", "cpu")
 
 
-def test_weights_that_cannot_be_fetched_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_missing_weights_names_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ConfigError, match="give it with --weights"):
         Hovernet(None, "cpu")

@@ -60,15 +60,17 @@ def patches(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def made(patches: Path, out: Path, engine: Callable[[], Any] = Red, **more: Any) -> SegmentReport:
-    return segment(open_images(str(patches)), out, engine, **({"um_per_px": 0.25} | more))
+def run_segment(
+    patches: Path, out: Path, engine: Callable[[], Any] = Red, **options: Any
+) -> SegmentReport:
+    return segment(open_images(str(patches)), out, engine, **({"um_per_px": 0.25} | options))
 
 
 @pytest.mark.parametrize("um_per_px", [0.25, 0.5, 0.125])
-def test_nuclei_are_where_they_lie_at_any_magnification(
+def test_nuclei_keep_their_positions_at_any_magnification(
     patches: Path, tmp_path: Path, um_per_px: float
 ) -> None:
-    report = made(patches, tmp_path / "out", um_per_px=um_per_px, batch=5)
+    report = run_segment(patches, tmp_path / "out", um_per_px=um_per_px, batch=5)
     assert (report.segmented, report.nuclei, report.too_small, report.rejected) == (6, 15, 0, 0)
     source = open_source(str(patches), nuclei=tmp_path / "out")
     ingest(source, tmp_path / "store", split="random", progress=False)
@@ -84,53 +86,53 @@ def test_nuclei_are_where_they_lie_at_any_magnification(
         )  # half a pixel at the rims
 
 
-def test_it_goes_on_where_it_was(patches: Path, tmp_path: Path) -> None:
+def test_segmentation_is_resumed(patches: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    made(patches, out)
+    run_segment(patches, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.geojson")}
     assert len(before) == 6
     (out / "A" / "p2.geojson").unlink()
     engine = Red()
-    report = made(patches, out, lambda: engine)
+    report = run_segment(patches, out, lambda: engine)
     assert (report.segmented, report.resumed) == (1, 5)
     assert engine.windows == 4  # the windows of one patch of 200 px
 
-    def never() -> Red:
+    def fail() -> Red:
         raise AssertionError("nothing is left to do")
 
-    assert made(patches, out, never).resumed == 6
+    assert run_segment(patches, out, fail).resumed == 6
     untouched = {path: path.stat().st_mtime_ns for path in out.rglob("*.geojson")}
     assert {p: t for p, t in untouched.items() if p.name != "p2.geojson"} == {
         p: t for p, t in before.items() if p.name != "p2.geojson"
     }
 
 
-def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> None:
+def test_settings_are_recorded_and_must_match(patches: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    made(patches, out)
+    run_segment(patches, out)
     record = json.loads((out / "segmentation.json").read_text())
     assert record["um_per_px"] == record["at"] == 0.25
     assert record["network"] == "red"
     assert record["scheme"]["name"] == "pannuke"
     with pytest.raises(DataError, match=r"another segmentation \(um_per_px 0.25, not 0.5\)"):
-        made(patches, out, um_per_px=0.5)
+        run_segment(patches, out, um_per_px=0.5)
     (out / "A" / "p2.geojson").unlink()
-    other = Red()
-    other.facts = Red.facts | {"weights_sha256": "1"}
+    other_weights = Red()
+    other_weights.facts = Red.facts | {"weights_sha256": "1"}
     with pytest.raises(DataError, match="weights_sha256 0, not 1"):
-        made(patches, out, lambda: other)
+        run_segment(patches, out, lambda: other_weights)
     for text in ("[]", "{", "[" * 99_999):
         (out / "segmentation.json").write_text(text)
         with pytest.raises(DataError, match=r"segmentation.json is damaged"):
-            made(patches, out)
+            run_segment(patches, out)
     (out / "segmentation.json").unlink()
     with pytest.raises(DataError, match="the network is unknown"):
-        made(patches, out)
+        run_segment(patches, out)
 
 
-def test_what_cannot_be_read_is_rejected(patches: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_rejected(patches: Path, tmp_path: Path) -> None:
     (patches / "A" / "p9.png").write_text("no image")
-    report = made(patches, tmp_path / "out")
+    report = run_segment(patches, tmp_path / "out")
     assert (report.segmented, report.rejected) == (6, 1)
     assert 'A/p9.png,"unreadable' in (tmp_path / "out" / "rejected.csv").read_text()
     assert "1 rejected" in str(report)
@@ -138,23 +140,23 @@ def test_what_cannot_be_read_is_rejected(patches: Path, tmp_path: Path) -> None:
 
 def test_the_magnification_must_be_known(patches: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give it with --um-per-px"):
-        made(patches, tmp_path / "out", um_per_px=None)
+        run_segment(patches, tmp_path / "out", um_per_px=None)
     with pytest.raises(ConfigError, match="must be greater than 0"):
-        made(patches, tmp_path / "out", at=0)
+        run_segment(patches, tmp_path / "out", at=0)
 
 
-def test_without_the_extra_it_says_how_to_get_it(
+def test_error_without_the_extra_says_how_to_install_it(
     patches: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = importlib.import_module
+    import_module = importlib.import_module
 
     def missing(name: str, package: str | None = None) -> Any:
         if name.startswith("tiatoolbox"):
             raise ImportError(name)
-        return real(name, package)
+        return import_module(name, package)
 
     monkeypatch.setattr(network.importlib, "import_module", missing)
     arguments = ["segment", str(patches), str(tmp_path / "out"), "--um-per-px", "0.5"]

@@ -25,7 +25,7 @@ from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from tests.conftest import run_config
 
-ELSEWHERE = """
+STANDALONE_SCRIPT = """
 import sys
 sys.modules["morefromless"] = None  # importing it fails
 import numpy as np, onnxruntime, timm, torch
@@ -45,7 +45,7 @@ np.savez(outputs, timm=by_timm, onnx=by_onnx, torch=by_torch, size=config["input
 """
 
 
-def test_an_exported_encoder_gives_the_same_features_without_this_package(
+def test_exported_encoder_works_without_this_package(
     run: Run, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "encoder"
@@ -60,14 +60,16 @@ def test_an_exported_encoder_gives_the_same_features_without_this_package(
     np.save(tmp_path / "patches.npy", patches)
     np.save(tmp_path / "images.npy", images.numpy())
     arguments = [out, tmp_path / "images.npy", tmp_path / "patches.npy", tmp_path / "out.npz"]
-    subprocess.run([sys.executable, "-c", ELSEWHERE, *map(str, arguments)], check=True, env={})
+    subprocess.run(
+        [sys.executable, "-c", STANDALONE_SCRIPT, *map(str, arguments)], check=True, env={}
+    )
     with torch.no_grad():
         expected = frozen.encoder(images).numpy()
-    there = np.load(tmp_path / "out.npz")
-    assert there["size"].tolist() == [3, 32, 32]
+    outputs = np.load(tmp_path / "out.npz")
+    assert outputs["size"].tolist() == [3, 32, 32]
     for name, tolerance in {"timm": 1e-5, "onnx": 1e-4, "torch": 1e-5}.items():
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(there[name], expected, rtol=0, atol=tolerance * scale)
+        np.testing.assert_allclose(outputs[name], expected, rtol=0, atol=tolerance * scale)
     moved = load_encoder(shutil.move(out, tmp_path / "moved"))
     np.testing.assert_allclose(moved.represent(tissue, rows), expected, rtol=1e-5, atol=1e-5)
     assert (moved.fingerprint, moved.um_per_px) == (frozen.fingerprint, frozen.um_per_px)
@@ -75,20 +77,22 @@ def test_an_exported_encoder_gives_the_same_features_without_this_package(
     assert str(tissue.path) not in (tmp_path / "moved" / "encoder.json").read_text()
 
 
-def test_a_privileged_branch_and_an_encoder_that_is_not_timms(run: Run, tmp_path: Path) -> None:
+def test_privileged_branch_and_non_timm_encoder_are_exported(run: Run, tmp_path: Path) -> None:
     privileged = load_encoder(run.path, "privileged")
     export(privileged, tmp_path / "privileged")
-    there = load_encoder(tmp_path / "privileged", "privileged")
-    assert there.fingerprint == privileged.fingerprint
+    exported = load_encoder(tmp_path / "privileged", "privileged")
+    assert exported.fingerprint == privileged.fingerprint
     with pytest.raises(ConfigError, match="no branch 'primary', only privileged"):
         load_encoder(tmp_path / "privileged")
     frozen = load_encoder(run.path)
     assert frozen.metadata is not None
     branch = frozen.metadata.branches["primary"]
-    genes = replace(branch.preprocessing, modality="vector:5", channels=5, mean=None, std=None)
+    preprocessing = replace(
+        branch.preprocessing, modality="vector:5", channels=5, mean=None, std=None
+    )
     metadata = replace(
         frozen.metadata,
-        branches={"primary": replace(branch, encoder="mlp:hidden=8", preprocessing=genes)},
+        branches={"primary": replace(branch, encoder="mlp:hidden=8", preprocessing=preprocessing)},
     )
     mlp = build_encoder("mlp:hidden=8", channels=5)
     frozen = replace(frozen, encoder=mlp, modality_spec="vector:5", metadata=metadata)
@@ -97,7 +101,7 @@ def test_a_privileged_branch_and_an_encoder_that_is_not_timms(run: Run, tmp_path
     assert load_encoder(tmp_path / "mlp").fingerprint == frozen.fingerprint
 
 
-def test_what_cannot_be_exported_is_one_sentence(
+def test_invalid_exports_are_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frozen = load_encoder(run.path)
@@ -121,7 +125,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     assert not (tmp_path / "other" / "encoder.pt2").exists()
 
 
-def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_path: Path) -> None:
+def test_untrusted_weights_are_refused(run: Run, tmp_path: Path) -> None:
     frozen = load_encoder(run.path)
     assert frozen.metadata is not None
     branch = replace(frozen.metadata.branches["primary"], encoder="antigravity.x:Y")
@@ -137,7 +141,7 @@ def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_pa
     assert json.loads((tmp_path / "foreign" / "encoder.json").read_text())["format"] == 1
 
 
-def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: Path) -> None:
+def test_export_removes_files_of_another_encoder(run: Run, tmp_path: Path) -> None:
     frozen, folder = load_encoder(run.path), tmp_path / "out"
     export(frozen, folder, torch_export=True)
     (folder / "probe-primary-tissue-calibrated.safetensors").touch()
@@ -157,7 +161,7 @@ def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: P
         export(frozen, tmp_path / "mine")
 
 
-def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
+def test_exported_encoder_is_checked_on_loading(run: Run, tmp_path: Path) -> None:
     frozen = load_encoder(run.path)
     assert frozen.metadata is not None
     options = {**frozen.metadata.options, "features": str(tmp_path / "theirs")}
@@ -167,8 +171,8 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
     assert config.machine.features is None  # a path on the machine that trained the run
     path = tmp_path / "a" / "model.safetensors"
     with safe_open(path, "pt") as file:
-        stated = file.metadata()
-    save_file({**load_file(path), "head.weight": torch.ones(2, 3)}, path, stated)
+        metadata = file.metadata()
+    save_file({**load_file(path), "head.weight": torch.ones(2, 3)}, path, metadata)
     with pytest.raises(TrainingError, match=r"does not match its metadata \(0 classes\)"):
         load_encoder(tmp_path / "a")
     path.write_bytes(path.read_bytes()[:-8])
@@ -176,9 +180,7 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
         load_encoder(tmp_path / "a")
 
 
-def test_timm_reads_a_transformers_position_embeddings_as_they_are(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_timm_loads_position_embeddings_unchanged(tissue: Store, tmp_path: Path) -> None:
     """At 32 px, with a network whose timm default is 160 px."""
     run = pretrain(run_config(tissue.path, tmp_path / "run", encoder="test_vit", primary="full"))
     frozen = load_encoder(run.path)

@@ -32,39 +32,46 @@ from tests.test_files import refuse_to_write
 
 
 @pytest.fixture
-def copy(run: Run, tmp_path: Path) -> Run:
+def moved_run(run: Run, tmp_path: Path) -> Run:
     """A copy of the run, without its store."""
     return Run(Path(shutil.copytree(run.path, tmp_path / "elsewhere" / "deep" / "run")))
 
 
 def test_a_moved_run_predicts_a_slide(
-    copy: Run,
+    moved_run: Run,
     tissue: Store,
     folder: Path,
     slide: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    to, maps = tmp_path / "predictions.csv", tmp_path / "maps"
-    arguments = ["predict", str(copy.path), str(slide), str(folder), "--to", str(to)]
+    out, maps = tmp_path / "predictions.csv", tmp_path / "maps"
+    arguments = ["predict", str(moved_run.path), str(slide), str(folder), "--to", str(out)]
     assert cli.run(arguments) == 2
     assert "give --store FOLDER once" in capsys.readouterr().err
-    probed = ["probe", str(copy.path), "--store", str(tissue.path), "--probe-epochs", "20"]
-    assert cli.run(probed) == 0
+    probe_arguments = [
+        "probe",
+        str(moved_run.path),
+        "--store",
+        str(tissue.path),
+        "--probe-epochs",
+        "20",
+    ]
+    assert cli.run(probe_arguments) == 0
     exported = tmp_path / "encoder"
-    assert cli.run(["export", str(copy.path), str(exported)]) == 0
+    assert cli.run(["export", str(moved_run.path), str(exported)]) == 0
     arguments[1] = str(exported)
     capsys.readouterr()
     assert cli.run([*arguments, "--maps", str(maps), "--abstain", "0.4"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "With a probability of at least 0.4," in said
-    assert "are farther from the training patches than 99 %" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "With a probability of at least 0.4," in output
+    assert "are farther from the training patches than 99 %" in output
     assert cli.run([*arguments[:-1], str(tmp_path / "none.csv"), "--abstain", "1"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"0.0 % of the \d+ held-out training patches get a class; of these", said)
+    output = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"0.0 % of the \d+ held-out training patches get a class; of these", output)
 
-    table = pd.read_csv(to, keep_default_na=False)
-    frozen = load_encoder(copy.path)
+    table = pd.read_csv(out, keep_default_na=False)
+    frozen = load_encoder(moved_run.path)
     probe = calibrate(frozen, tissue, Probe(probe_epochs=20), "tissue")
     columns = [f"p_{name}" for name in tissue.classes]
     files = table[table["input"] == folder.name]
@@ -72,10 +79,10 @@ def test_a_moved_run_predicts_a_slide(
     torch.testing.assert_close(
         torch.tensor(files[columns].to_numpy(np.float32)), expected, rtol=1e-3, atol=1e-4
     )
-    answered = table["probability"] >= 0.4
-    assert (table["class"] != "").tolist() == answered.tolist()
-    likeliest = table[columns].to_numpy().argmax(1)
-    assert table["class"][answered].tolist() == [tissue.classes[k] for k in likeliest[answered]]
+    classified = table["probability"] >= 0.4
+    assert (table["class"] != "").tolist() == classified.tolist()
+    predicted = table[columns].to_numpy().argmax(1)
+    assert table["class"][classified].tolist() == [tissue.classes[k] for k in predicted[classified]]
 
     tiles = table[table["input"] == slide.name].astype({"x": float, "y": float})
     with tifffile.TiffFile(maps / "slide.svs.ome.tif") as file:
@@ -89,22 +96,22 @@ def test_a_moved_run_predicts_a_slide(
         x, y = row["x"], row["y"]
         assert feature["geometry"]["coordinates"][0][0] == [x, y]
         assert feature["geometry"]["coordinates"][0][2] == pytest.approx([x + SIDE, y + SIDE])
-        at = grid[:, int(y // SIDE), int(x // SIDE)]
-        np.testing.assert_allclose(at[:-1], row[columns].to_numpy(float), atol=1e-5)
+        pixel = grid[:, int(y // SIDE), int(x // SIDE)]
+        np.testing.assert_allclose(pixel[:-1], row[columns].to_numpy(float), atol=1e-5)
         name = feature["properties"].get("classification", {"name": ""})["name"]
         assert name == row["class"]
     with Image.open(maps / "slide.svs.png") as picture:
         assert picture.width >= 400
 
 
-def test_a_probe_of_another_store_is_told_apart(
+def test_probe_of_another_store_is_reported(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It replaces the run's own probe, also for later predictions."""
-    other = tmp_path / "other"
-    ingest("synthetic:patches=60,patients=6,size=16,seed=5", other)
+    other_store = tmp_path / "other"
+    ingest("synthetic:patches=60,patients=6,size=16,seed=5", other_store)
     arguments = ["predict", str(run.path), str(folder), "--to", str(tmp_path / "p.csv")]
-    for added, foreign in ([], False), (["--store", str(other)], True), ([], True):
+    for added, foreign in ([], False), (["--store", str(other_store)], True), ([], True):
         assert cli.run([*arguments, *added]) == 0
         assert ("another store" in capsys.readouterr().out) is foreign
     assert cli.run(["probe", str(run.path)]) == 0
@@ -112,7 +119,7 @@ def test_a_probe_of_another_store_is_told_apart(
     assert "another store" not in capsys.readouterr().out
 
 
-def test_mistakes_are_one_sentence(
+def test_invalid_options_are_refused(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for options, reason in {
@@ -132,7 +139,7 @@ def test_mistakes_are_one_sentence(
 
 
 @pytest.mark.parametrize("command", ["embed", "predict"])
-def test_a_place_that_may_only_be_read_is_refused_at_once(
+def test_unwritable_output_is_refused_first(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refuse_to_write(monkeypatch)
@@ -141,7 +148,7 @@ def test_a_place_that_may_only_be_read_is_refused_at_once(
 
 
 @pytest.mark.parametrize("command", ["embed", "predict"])
-def test_a_folder_is_no_file_to_write(
+def test_folder_as_output_file_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.parquet").mkdir()
@@ -149,7 +156,7 @@ def test_a_folder_is_no_file_to_write(
     assert "a.parquet is a folder; give a file with --to." in capsys.readouterr().err
 
 
-def test_who_is_interrupted_while_maps_are_drawn_goes_on_from_the_features(
+def test_predict_resumes_from_features_after_failed_maps(
     run: Run, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["predict", str(run.path), str(slide), "--to", str(tmp_path / "p.csv"), "--maps"]
@@ -164,14 +171,14 @@ def test_who_is_interrupted_while_maps_are_drawn_goes_on_from_the_features(
 
 
 @pytest.mark.parametrize("probe", ["knn:5", "ridge"])
-def test_a_probe_that_is_not_calibrated_is_still_shown(
+def test_uncalibrated_probe_is_shown(
     run: Run, probe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["probe", str(run.path), "--probe", probe, "--device", "cpu"]) == 0
     assert "primary" in capsys.readouterr().out
 
 
-def test_tiles_for_qupath_begin_where_its_frame_does(run: Run, slide: Path) -> None:
+def test_geojson_tiles_use_qupath_coordinates(run: Run, slide: Path) -> None:
     (patches,) = open_inputs([str(slide)], load_encoder(run.path))
     assert isinstance(patches, SlidePatches)
     patches.slide.origin = (64, 32)  # like a MIRAX slide
@@ -184,12 +191,14 @@ def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path
     (patches,) = open_inputs([str(slide)], load_encoder(run.path))
     assert isinstance(patches, SlidePatches)
     # A class with probability 0 is transparent.
-    known = "$x^$ A"  # must not be drawn as a formula
-    table = patches.table.assign(probability=0.0, outlier_percentile=0.0, **{f"p_{known}": 0.0})
+    class_name = "$x^$ A"  # must not be drawn as a formula
+    table = patches.table.assign(
+        probability=0.0, outlier_percentile=0.0, **{f"p_{class_name}": 0.0}
+    )
     tile = 7
     pictures = []
-    for name in (known, ""):
-        table["class"] = [known] * tile + [name] + [known] * (len(table) - tile - 1)
+    for name in (class_name, ""):
+        table["class"] = [class_name] * tile + [name] + [class_name] * (len(table) - tile - 1)
         _, path, _ = write_maps(patches, table, tmp_path)
         with Image.open(path) as picture:
             pictures.append(np.asarray(picture.convert("L")).astype(int))
@@ -202,11 +211,11 @@ def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path
     assert np.ptp(down) == pytest.approx(np.ptp(across), abs=3)
 
 
-def test_a_probe_of_another_encoder_is_refused(copy: Run, tissue: Store) -> None:
-    frozen, other = load_encoder(copy.path), load_encoder(copy.path, "privileged")
+def test_a_probe_of_another_encoder_is_refused(moved_run: Run, tissue: Store) -> None:
+    frozen, privileged = load_encoder(moved_run.path), load_encoder(moved_run.path, "privileged")
     embedding = embed(frozen, open_inputs(tissue.path, frozen), progress=False)
-    probe = calibrate(other, tissue, Probe(probe_epochs=2), "tissue")
+    probe = calibrate(privileged, tissue, Probe(probe_epochs=2), "tissue")
     with pytest.raises(ConfigError, match="features of another encoder"):
         predict(embedding, probe)
-    own = calibrate(frozen, tissue, Probe(probe_epochs=2), "tissue")
-    assert len(predict(embedding, own)) == len(tissue.table)
+    own_probe = calibrate(frozen, tissue, Probe(probe_epochs=2), "tissue")
+    assert len(predict(embedding, own_probe)) == len(tissue.table)

@@ -37,12 +37,12 @@ CHECKS = (
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_it_is_an_estimator(name: str) -> None:
+def test_transformer_is_an_estimator(name: str) -> None:
     check = getattr(estimator_checks, f"check_{name}")
     check("EncoderTransformer", EncoderTransformer("runs/a"))
 
 
-def test_features_are_those_of_the_encoder(run: Run, tissue: Store) -> None:
+def test_features_match_those_of_the_encoder(run: Run, tissue: Store) -> None:
     rows = np.arange(20)
     patches = np.asarray(tissue.array("he")[rows])
     transformer = EncoderTransformer(run.path)
@@ -52,13 +52,13 @@ def test_features_are_those_of_the_encoder(run: Run, tissue: Store) -> None:
     expected = load_encoder(run.path).represent(tissue, rows)
     torch.testing.assert_close(torch.from_numpy(features), expected)
     assert transformer.get_feature_names_out()[0] == "encodertransformer0"
-    again = copy.deepcopy(transformer)
-    np.testing.assert_array_equal(again.transform(patches), features)
-    other = clone(transformer).set_params(branch="privileged").fit(patches)
-    assert not np.allclose(other.transform(patches), features)
+    copied = copy.deepcopy(transformer)
+    np.testing.assert_array_equal(copied.transform(patches), features)
+    privileged = clone(transformer).set_params(branch="privileged").fit(patches)
+    assert not np.allclose(privileged.transform(patches), features)
 
 
-def test_it_stands_in_a_pipeline(run: Run, tissue: Store) -> None:
+def test_transformer_works_in_a_pipeline(run: Run, tissue: Store) -> None:
     rows = tissue.indices("train")
     patches, labels = np.asarray(tissue.array("he")[rows]), tissue.labels[rows]
     pipeline = make_pipeline(EncoderTransformer(run.path), LogisticRegression(max_iter=200))
@@ -76,11 +76,11 @@ def test_it_stands_in_a_pipeline(run: Run, tissue: Store) -> None:
         np.zeros((0, 8, 8, 3), np.uint8),
     ],
 )
-def test_other_arrays_are_refused_with_their_shape(run: Run, images: np.ndarray) -> None:
+def test_invalid_arrays_are_refused_with_their_shape(run: Run, images: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"expected \(N, H, H, 3\) uint8, got \("):
         EncoderTransformer(run.path).fit(images).transform(images)
 
 
-def test_an_encoder_that_is_not_there_is_one_sentence() -> None:
+def test_missing_encoder_is_an_error() -> None:
     with pytest.raises(ConfigError, match="There is no run or exported encoder at runs/none"):
         EncoderTransformer("runs/none").fit([])

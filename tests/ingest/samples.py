@@ -30,7 +30,7 @@ def two_classes(root: Path, count: int = 10) -> Path:
 
 
 class Counting(Source):
-    """Drawn patches that write down each reading in `log`; some cannot be used, some are copies."""
+    """Random patches; every read is recorded in `log`. Some are unusable, some are copies."""
 
     def __init__(self, log: Path, count: int, side: int = 8) -> None:
         self.log, self.count, self.side = log, count, side

@@ -1,4 +1,4 @@
-"""Leaks and shifted pairs are reported by ingest, and nothing is where there are none."""
+"""Ingest reports near duplicates and shifted pairs, and reports nothing if there are none."""
 
 from pathlib import Path
 
@@ -30,15 +30,15 @@ def test_near_duplicates_across_splits_are_listed(tmp_path: Path) -> None:
     store = ingest(str(tmp_path / "in"), tmp_path / "store", progress=False).store
     [caveat] = [c for c in store.caveats if "look like" in c]
     assert caveat.startswith("4 patches of test and val look like a patch of train (3 of them")
-    listed = pd.read_csv(store.path / "near_duplicates.csv")
-    assert dict(zip(listed["id"], listed["train_id"], strict=True)) == {
+    near_duplicates = pd.read_csv(store.path / "near_duplicates.csv")
+    assert dict(zip(near_duplicates["id"], near_duplicates["train_id"], strict=True)) == {
         **{f"test/B/{n + 2}.png": f"train/A/{n}.png" for n in range(3)},
         "val/B/0.png": "train/B/2.png",
     }
-    assert listed["correlation"].min() > 0.95
+    assert near_duplicates["correlation"].min() > 0.95
 
 
-def test_a_near_duplicate_without_a_label_contradicts_none(tmp_path: Path) -> None:
+def test_unlabelled_near_duplicate_is_not_a_label_conflict(tmp_path: Path) -> None:
     images = tissue(12)
     write(images[:3], tmp_path / "in/train/unlabelled")
     for number, label in enumerate("AB"):
@@ -49,8 +49,8 @@ def test_a_near_duplicate_without_a_label_contradicts_none(tmp_path: Path) -> No
     assert caveat.startswith("2 patches of test look like a patch of train (0 of them with a di")
 
 
-def table(folder: Path, shift: int) -> Path:
-    """Pairs of two patients, of which the second's IHC is shifted to the right."""
+def write_pairs(folder: Path, shift: int) -> Path:
+    """Pairs of two patients; the IHC of the second one is shifted to the right."""
     fields = tissue(24, side=120, size=1.5)
     he = write(fields[:, :96, 16:112], folder / "he")
     corners = np.where(np.arange(24) % 2, 16 - shift, 16)
@@ -68,11 +68,13 @@ def table(folder: Path, shift: int) -> Path:
 
 
 def test_shifted_pairs_are_measured_by_group(tmp_path: Path) -> None:
-    store = ingest(str(table(tmp_path / "a", 7)), tmp_path / "store", progress=False).store
+    store = ingest(str(write_pairs(tmp_path / "a", 7)), tmp_path / "store", progress=False).store
     [caveat] = [c for c in store.caveats if "shifted" in c]
     assert "by 7 px in group P1 (shifts.csv); register" in caveat
-    found = pd.read_csv(store.path / "shifts.csv").set_index("group")
-    assert found.loc["P0", ["x", "y", "distance", "clear"]].tolist() == [0, 0, 0, 12]
-    assert found.loc["P1", ["x", "y", "distance", "clear"]].tolist() == [7, 0, 7, 12]
-    straight = ingest(str(table(tmp_path / "b", 0)), tmp_path / "other", progress=False).store
-    assert not [c for c in straight.caveats if "shifted" in c]
+    shifts = pd.read_csv(store.path / "shifts.csv").set_index("group")
+    assert shifts.loc["P0", ["x", "y", "distance", "clear"]].tolist() == [0, 0, 0, 12]
+    assert shifts.loc["P1", ["x", "y", "distance", "clear"]].tolist() == [7, 0, 7, 12]
+    registered = ingest(
+        str(write_pairs(tmp_path / "b", 0)), tmp_path / "other", progress=False
+    ).store
+    assert not [c for c in registered.caveats if "shifted" in c]

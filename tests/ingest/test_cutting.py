@@ -1,4 +1,4 @@
-"""Tiles cut to patches: nothing twice, nothing lost, and a tile's patches on one side."""
+"""Tiles cut to patches: nuclei are counted once, and the patches of a tile share a split."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.real import real
 
 
 class Tiles(Source):
-    """Drawn tiles of 40 x 50 px with nuclei of 4 x 4 px; the third cannot be read."""
+    """Random tiles of 40 x 50 px with nuclei of 4 x 4 px; the third cannot be read."""
 
     def __init__(self, count: int = 6) -> None:
         self.count = count
@@ -42,11 +42,11 @@ class Tiles(Source):
         self.readings.append(item.id)
         if item.id == "t2":
             raise UnreadablePatch("unreadable: as drawn")
-        image, nuclei = self.drawn(item.id)
+        image, nuclei = self.draw_tile(item.id)
         return {"he": image, NUCLEI_ARRAY: nuclei.encode()}
 
     @staticmethod
-    def drawn(name: str) -> tuple[npt.NDArray[np.uint8], Nuclei]:
+    def draw_tile(name: str) -> tuple[npt.NDArray[np.uint8], Nuclei]:
         rng = np.random.default_rng(int(name[1:]))
         instances = np.zeros((40, 50), np.int32)
         for number in range(1, 13):
@@ -62,41 +62,41 @@ def test_a_tile_is_read_once_for_all_its_patches(tmp_path: Path) -> None:
     assert tiles.readings.count("t0") <= 2  # once to learn the sizes, once for its twenty patches
 
 
-def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path: Path) -> None:
+def test_patches_match_the_tile_and_nuclei_are_counted_once(tmp_path: Path) -> None:
     report = ingest(Cut(Tiles(), 10), tmp_path / "store", progress=False, workers=2)
     store = Store.open(tmp_path / "store")
     assert report.accepted == 5 * 20
     assert report.rejected == {"unreadable": 20}
     nuclei = store.nuclei
     for tile in ("t0", "t1", "t3"):
-        image, whole = Tiles.drawn(tile)
-        mine = store.table.index[store.table["group"] == tile]
-        for row in mine:
+        image, tile_nuclei = Tiles.draw_tile(tile)
+        rows = store.table.index[store.table["group"] == tile]
+        for row in rows:
             x, y = (int(part[1:]) for part in store.table["id"][row].split("_")[1:])
             np.testing.assert_array_equal(store.array("he")[row], image[y : y + 10, x : x + 10])
             stored = Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row]))
             np.testing.assert_array_equal(
-                stored.instances > 0, whole.instances[y : y + 10, x : x + 10] > 0
+                stored.instances > 0, tile_nuclei.instances[y : y + 10, x : x + 10] > 0
             )
-        here = nuclei[nuclei["patch"].isin(mine)]
-        counts = here[here["counted"]]["type"].value_counts().sort_index()
+        nuclei_here = nuclei[nuclei["patch"].isin(rows)]
+        counts = nuclei_here[nuclei_here["counted"]]["type"].value_counts().sort_index()
         pd.testing.assert_series_equal(
             counts,
-            pd.Series(whole.types).value_counts().sort_index(),
+            pd.Series(tile_nuclei.types).value_counts().sort_index(),
             check_names=False,
             check_index_type=False,
         )
-        assert here["area"].sum() == whole.areas.sum()
+        assert nuclei_here["area"].sum() == tile_nuclei.areas.sum()
 
 
-def test_a_tiles_patches_stand_on_one_side(tmp_path: Path) -> None:
+def test_patches_of_a_tile_share_a_split(tmp_path: Path) -> None:
     ingest(Cut(Tiles(), 10), tmp_path / "store", progress=False, workers=1)
     store = Store.open(tmp_path / "store")
     assert store.meta.split_rule == "group"
     assert (store.table.groupby("group")["split"].nunique() == 1).all()
 
 
-def test_what_is_left_over_is_left_out() -> None:
+def test_incomplete_patches_at_the_border_are_skipped() -> None:
     ids = [item.id for item in Cut(Tiles(1), 20).items()]
     assert ids == ["t0_x0_y0", "t0_x20_y0", "t0_x0_y20", "t0_x20_y20"]
 
@@ -110,7 +110,7 @@ def test_a_tile_smaller_than_the_cut_is_rejected() -> None:
         Cut(Tiles(), 4)
 
 
-def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path) -> None:
+def test_real_tiles_have_the_published_nuclei_counts(tmp_path: Path) -> None:
     source = open_source(f"consep:{real('consep')}", cut=250)
     report = ingest(source, tmp_path / "store", progress=False, workers=1)
     assert (report.accepted, report.rejected.total()) == (41 * 16, 0)
@@ -121,25 +121,25 @@ def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path)
         "train": [371, 3941, 5537, 5706],
         "test": [561, 1638, 3214, 3364],
     }.items():
-        here = counted[counted["patch"].isin(store.indices(split))]
-        assert np.bincount(here["type"], minlength=5).tolist() == [0, *counts]
-    # Tiles stand on one side, as the data set has them.
+        in_split = counted[counted["patch"].isin(store.indices(split))]
+        assert np.bincount(in_split["type"], minlength=5).tolist() == [0, *counts]
+    # All patches of a tile are in the split that the data set defines.
     assert store.table.groupby("group")["split"].nunique().eq(1).all()
 
 
 @pytest.mark.parametrize("resize", [None, 20])
-def test_nuclei_are_exported_whole_in_the_frame_of_the_tile(
-    tmp_path: Path, resize: int | None
-) -> None:
+def test_nuclei_are_exported_whole_in_tile_coordinates(tmp_path: Path, resize: int | None) -> None:
     ingest(Cut(Tiles(2), 10), tmp_path / "store", progress=False, workers=1, resize=resize)
     out = tmp_path / "out"
     assert export_geojson(Store.open(tmp_path / "store"), out) == 2
     for tile in ("t0", "t1"):
-        whole = Nuclei.decode(Tiles.drawn(tile)[1].encode())
-        expected = feature_collection(whole, PANNUKE, name=tile)
+        tile_nuclei = Nuclei.decode(Tiles.draw_tile(tile)[1].encode())
+        expected = feature_collection(tile_nuclei, PANNUKE, name=tile)
         assert json.loads((out / f"{tile}.geojson").read_text()) == expected
     colours = nuclei_modality(f"nuclei:colour,types={len(PANNUKE.types)}")._table()  # type: ignore[attr-defined]
     for feature in expected["features"]:
-        shown = feature["properties"]["classification"]
-        code = PANNUKE.types.index(shown["name"])
-        np.testing.assert_allclose(np.array(shown["color"]) / 255, colours[code], atol=1e-6)
+        classification = feature["properties"]["classification"]
+        code = PANNUKE.types.index(classification["name"])
+        np.testing.assert_allclose(
+            np.array(classification["color"]) / 255, colours[code], atol=1e-6
+        )

@@ -1,4 +1,4 @@
-"""What is accepted, what is rejected and why, and which split it stands in."""
+"""Which patches are accepted, which are rejected and why, and their splits."""
 
 import errno
 import os
@@ -30,22 +30,22 @@ def run(source: Path, destination: Path, **options: object) -> IngestReport:
     return ingest(open_source(str(source)), destination, progress=False, **options)  # type: ignore[arg-type]
 
 
-def nothing_beside(path: Path) -> bool:
+def nothing_written(path: Path) -> bool:
     return not [p for p in path.parent.iterdir() if p.name.startswith(path.name)]
 
 
-def test_pixels_labels_and_ids_arrive(tmp_path: Path) -> None:
+def test_store_contains_pixels_labels_and_ids(tmp_path: Path) -> None:
     report = run(two_classes(tmp_path / "in", 30), tmp_path / "store")
     store = Store.open(tmp_path / "store")
     assert report.accepted == len(store.table) == 30
     assert not report.rejected
     assert store.classes == ("A", "B")
     assert store.side == 16
-    for row, listed in store.table.iterrows():
-        seed = int(Path(listed["id"]).stem)
+    for row, entry in store.table.iterrows():
+        seed = int(Path(entry["id"]).stem)
         np.testing.assert_array_equal(store.arrays["he"][row], patch(seed))
-        assert listed["label"] == "AB"[seed % 2]
-        assert store.classes[store.labels[row]] == listed["label"]
+        assert entry["label"] == "AB"[seed % 2]
+        assert store.classes[store.labels[row]] == entry["label"]
     train, test = store.indices("train"), store.indices("test")
     assert len(test) == 6
     assert sorted([*train, *test]) == list(range(30))
@@ -54,8 +54,8 @@ def test_pixels_labels_and_ids_arrive(tmp_path: Path) -> None:
     assert store.groups("train") is None
 
 
-def spoilt(root: Path) -> Path:
-    """20 good patches, and one of each kind that is not."""
+def write_mixed_patches(root: Path) -> Path:
+    """20 usable patches, and one of every unusable kind."""
     two_classes(root, 20)
     a = root / "A"
     (a / "text.png").write_text("I am not an image")
@@ -88,8 +88,8 @@ EXPECTED = {
 }
 
 
-def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None:
-    report = run(spoilt(tmp_path / "in"), tmp_path / "store")
+def test_unusable_patches_are_rejected_with_a_reason(tmp_path: Path) -> None:
+    report = run(write_mixed_patches(tmp_path / "in"), tmp_path / "store")
     reasons = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
     assert set(reasons.index) == set(EXPECTED)
     for origin, reason in EXPECTED.items():
@@ -97,9 +97,9 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None
     assert report.accepted == 20
     assert report.rejected["unreadable"] == 2
     assert report.rejected.total() == len(EXPECTED)
-    last = str(report)
-    assert "contains 20 patches of 2 classes" in last
-    assert "11 rejected (2 unreadable, " in last
+    summary = str(report)
+    assert "contains 20 patches of 2 classes" in summary
+    assert "11 rejected (2 unreadable, " in summary
 
     store = Store.open(tmp_path / "store")
     for row, name in enumerate(store.table["id"]):  # rows moved into gaps kept their pixels
@@ -107,33 +107,33 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["text", "empty", "cut", "grey", "deep", "clear", "large"])
-def test_strict_stops_at_the_first(tmp_path: Path, kind: str) -> None:
+def test_strict_stops_at_the_first_unusable_patch(tmp_path: Path, kind: str) -> None:
     root = two_classes(tmp_path / "in", 10)
-    bad = next((spoilt(tmp_path / "spoilt") / "A").glob(f"{kind}.*"))
+    bad = next((write_mixed_patches(tmp_path / "spoilt") / "A").glob(f"{kind}.*"))
     bad.rename(root / "A" / bad.name)
     with pytest.raises(DataError, match=rf"'A/{bad.name}' cannot be used .*--strict"):
         run(root, tmp_path / "store", strict=True)
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
 def test_strict_also_refuses_copies(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {"A/1.png": 1, "A/2.png": 1, "A/3.png": 2, "B/1.png": 3})
     with pytest.raises(DataError, match=r"'A/2.png' cannot be used \(copy"):
         run(root, tmp_path / "store", strict=True)
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
-def test_one_bad_kind_only_names_it(tmp_path: Path) -> None:
+def test_error_names_the_only_rejection_reason(tmp_path: Path) -> None:
     for i in range(40):
         path = tmp_path / "in" / "AB"[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(patch(i)[..., 0]).save(path)
     with pytest.raises(DataError, match=r"None of the 40 patches.*for 40, is 'grey image"):
         run(tmp_path / "in", tmp_path / "store")
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
-def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
+def test_single_remaining_class_names_the_most_common_reason(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
     (root / "B").mkdir()
     for i in range(3):
@@ -143,31 +143,33 @@ def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
         DataError, match=r"only class 'A' is left.*\(3 patches\) is 'unreadable: not a"
     ):
         run(root, tmp_path / "store")
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
-def test_one_class(tmp_path: Path) -> None:
+def test_single_class_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
     with pytest.raises(DataError, match=r"in has only one class \('A'\)"):
         run(root, tmp_path / "store")
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
 @pytest.mark.parametrize("call", ["pwrite", "fsync"])
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    def full(*_: object) -> None:
+def test_full_disk_raises_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def raise_disk_full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     root = two_classes(tmp_path / "in")
     with monkeypatch.context() as patched:
-        patched.setattr(os, call, full)
+        patched.setattr(os, call, raise_disk_full)
         with pytest.raises(StorageError, match=r"store.partial.*full.*free some"):
             run(root, tmp_path / "store")
     assert not (tmp_path / "store").exists()
     assert run(root, tmp_path / "store").accepted == 10
 
 
-def test_a_disk_that_is_too_small_is_refused_before_decoding(
+def test_too_small_disk_is_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Counting(tmp_path / "log", 100)
@@ -183,13 +185,13 @@ def test_a_disk_that_is_too_small_is_refused_before_decoding(
         ingest(source, tmp_path / "store", progress=False)
 
 
-def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
+def test_unwritable_destination_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose another place"):
         run(two_classes(tmp_path / "in"), tmp_path / "file" / "store")
 
 
-def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
+def test_resize_accepts_all_sizes_and_scales_um_per_px(tmp_path: Path) -> None:
     root = folder(
         tmp_path / "in", {f"{c}/small{i}.png": i + 100 * ord(c) for c in "AB" for i in range(3)}
     )
@@ -204,17 +206,17 @@ def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
     assert store.side == 8
     assert store.um_per_px is None  # not the same for all
     assert any("Patches have 1 to 2 µm per px" in caveat for caveat in store.caveats)
-    for row, listed in store.table.iterrows():
-        factor = 4 if "large" in listed["id"] else 2
-        assert listed["um_per_px"] == 0.5 * factor
-        image = np.asarray(Image.open(root / listed["id"]), dtype=np.float64)
-        area = image.reshape(8, factor, 8, factor, 3).mean(axis=(1, 3))
-        assert np.abs(store.arrays["he"][row] - area).max() <= 0.5
-    um = {Store.open(tmp_path / name).um_per_px for name in ("as they are", "small")}
-    assert um == {None}
+    for row, entry in store.table.iterrows():
+        factor = 4 if "large" in entry["id"] else 2
+        assert entry["um_per_px"] == 0.5 * factor
+        image = np.asarray(Image.open(root / entry["id"]), dtype=np.float64)
+        expected = image.reshape(8, factor, 8, factor, 3).mean(axis=(1, 3))
+        assert np.abs(store.arrays["he"][row] - expected).max() <= 0.5
+    scales = {Store.open(tmp_path / name).um_per_px for name in ("as they are", "small")}
+    assert scales == {None}
 
 
-def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) -> None:
+def test_source_splits_stay_and_copies_are_removed_from_train(tmp_path: Path) -> None:
     folders = [f"{s}/{c}" for s in ("train", "val", "test") for c in "AB"]
     names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in (0, 1)}
     root = folder(tmp_path / "in", names)
@@ -230,19 +232,19 @@ def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) ->
     assert "unless the source's split separates patients" in store.caveats[0]
 
 
-def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
+def test_different_train_and_test_classes_are_refused(tmp_path: Path) -> None:
     folders = ["train/A", "train/B", "test/A", "test/C"]
     names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in range(3)}
     root = folder(tmp_path / "in", names)
     with pytest.raises(DataError, match=r"'B' in train .*'C' in test .*--split random"):
         run(root, tmp_path / "store")
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
     assert run(root, tmp_path / "store", split="random").accepted == 12
     caveat = Store.open(tmp_path / "store").caveats[0]
     assert caveat.startswith("The source's own split (test, train) is not used, as requested")
 
 
-def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
+def test_class_without_usable_test_patches_is_refused(tmp_path: Path) -> None:
     root = folder(
         tmp_path / "in",
         {
@@ -256,19 +258,19 @@ def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"'C' in train but not in test"):
         run(root, tmp_path / "store")
-    assert nothing_beside(tmp_path / "store")
+    assert nothing_written(tmp_path / "store")
 
 
-def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
+def test_source_with_only_a_test_split_is_split_again(tmp_path: Path) -> None:
     two_classes(tmp_path / "in" / "test")
     report = run(tmp_path / "in", tmp_path / "store")
     assert report.splits == {"train": 8, "test": 2}
-    more = run(tmp_path / "in", tmp_path / "more", test_share=0.4)
-    assert more.splits == {"train": 6, "test": 4}
+    larger_test = run(tmp_path / "in", tmp_path / "more", test_share=0.4)
+    assert larger_test.splits == {"train": 6, "test": 4}
     assert "(test) is not used, because it has no train or no test" in report.notes[0]
 
 
-def test_names_in_another_form_are_said_once(tmp_path: Path) -> None:
+def test_normalised_names_are_noted_once(tmp_path: Path) -> None:
     folder(tmp_path / "in", {f"{name}/{i}.png": i for i, name in enumerate(["Do\u0308l", "B"] * 5)})
     report = run(tmp_path / "in", tmp_path / "store")
     assert report.store.classes == ("B", "D\xf6l")
@@ -276,7 +278,7 @@ def test_names_in_another_form_are_said_once(tmp_path: Path) -> None:
     assert note == r"Names changed to their normal form: 'Do\u0308l' to 'D\xf6l'."
 
 
-def test_groups_stay_whole(tmp_path: Path) -> None:
+def test_groups_are_not_split(tmp_path: Path) -> None:
     names = {
         f"{c}/P{p}-{i}.png": 100 * p + 10 * ord(c) + i
         for c in "AB"
@@ -292,26 +294,26 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
     assert store.groups_known
     assert not set(train) & set(test)
     assert set(train) | set(test) == {f"P{i}" for i in range(8)}
-    assert store.caveats == [FEW.format(f"{len(set(test))} test groups")]
+    assert store.caveats == [FEW_GROUPS_CAVEAT.format(f"{len(set(test))} test groups")]
     assert store.meta.split_rule == "group"
-    other = ingest(
+    reseeded = ingest(
         open_source(str(root), group=r"(P\d+)"), tmp_path / "other", seed=1, progress=False
     ).store
-    assert set(other.groups("test")) != set(test)  # type: ignore[arg-type]
-    one = ingest(open_source(str(root), group="(P)"), tmp_path / "one", progress=False).store
-    assert (one.groups_known, one.meta.split_rule) == (True, "label")
+    assert set(reseeded.groups("test")) != set(test)  # type: ignore[arg-type]
+    single_group = ingest(
+        open_source(str(root), group="(P)"), tmp_path / "one", progress=False
+    ).store
+    assert (single_group.groups_known, single_group.meta.split_rule) == (True, "label")
 
 
-FEW = (
+FEW_GROUPS_CAVEAT = (
     "{} (patients or slides): no difference between arms can be shown; this needs at least "
     "6 groups, and more for several contrasts."
 )
 
 
 @pytest.mark.parametrize("patients", [1, 5, 6])
-def test_so_few_test_groups_that_nothing_can_be_shown_are_stated(
-    tmp_path: Path, patients: int
-) -> None:
+def test_too_few_test_groups_are_a_caveat(tmp_path: Path, patients: int) -> None:
     names = {
         f"{s}/{c}/P{s}{p}.png": 10 * ord(c) + p + 1000 * len(s)
         for c in "AB"
@@ -320,12 +322,12 @@ def test_so_few_test_groups_that_nothing_can_be_shown_are_stated(
     }
     root = folder(tmp_path / "in", names)
     ingest(open_source(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
-    counted = f"{patients} test group{'s' * (patients > 1)}"
-    expected = [] if 2 / 2**patients < 0.05 else [FEW.format(counted)]
+    count = f"{patients} test group{'s' * (patients > 1)}"
+    expected = [] if 2 / 2**patients < 0.05 else [FEW_GROUPS_CAVEAT.format(count)]
     assert Store.open(tmp_path / "store").caveats == expected
 
 
-def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> None:
+def test_groups_in_both_train_and_test_are_a_caveat(tmp_path: Path) -> None:
     names = {
         f"{s}/{c}/P{p}.png": 10 * ord(c) + p + 1000 * len(s)
         for c in "AB"
@@ -336,11 +338,11 @@ def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> 
     ingest(open_source(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
         "3 groups are in both train and test (patients or slides).",
-        FEW.format("3 test groups"),
+        FEW_GROUPS_CAVEAT.format("3 test groups"),
     ]
 
 
-def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
+def test_only_patch_of_a_class_is_rejected(tmp_path: Path) -> None:
     root = folder(two_classes(tmp_path / "in"), {"C/1.png": 50})
     report = run(root, tmp_path / "store")
     assert report.rejected == {"alone in its class": 1}
@@ -356,7 +358,7 @@ def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
 
 
 def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
-    root = spoilt(tmp_path / "in")
+    root = write_mixed_patches(tmp_path / "in")
     hashes = set()
     for workers in (1, 3):
         run(root, tmp_path / f"{workers}", workers=workers)
@@ -366,17 +368,17 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     assert Store.open(tmp_path / "seed").hash not in hashes
 
 
-def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
+def test_finished_ingest_is_skipped_and_another_is_refused(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "in")
     first = run(root, tmp_path / "store")
-    again = run(root, tmp_path / "store")
-    assert again.already_existed
+    second = run(root, tmp_path / "store")
+    assert second.already_existed
     assert ingest(
         root, tmp_path / "store", progress=False
     ).already_existed  # a path is a source too
     assert not first.already_existed
-    assert again.accepted == first.accepted
-    assert str(again).startswith("Already done: ")
+    assert second.accepted == first.accepted
+    assert str(second).startswith("Already done: ")
     with pytest.raises(DataError, match="exists and was not made from this source with these opt"):
         run(root, tmp_path / "store", seed=1)
     folder(root, {"A/new.png": 70})
@@ -386,21 +388,21 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
         run(root, root)
 
 
-def test_two_ingests_of_which_one_ends_as_the_other_begins(
+def test_ingest_finished_by_a_concurrent_one_is_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, store = Counting(tmp_path / "log", 60), tmp_path / "store"
     module = sys.modules["morefromless.ingest"]
-    claimed = module._claimed
+    original_claim = module._claimed
 
     @contextmanager
-    def late(work: Path) -> Iterator[None]:
-        monkeypatch.setattr(module, "_claimed", claimed)
+    def claim_late(work: Path) -> Iterator[None]:
+        monkeypatch.setattr(module, "_claimed", original_claim)
         assert not ingest(source, store, progress=False).already_existed
-        with claimed(work):
+        with original_claim(work):
             yield
 
-    monkeypatch.setattr(module, "_claimed", late)
+    monkeypatch.setattr(module, "_claimed", claim_late)
     assert ingest(source, store, progress=False).already_existed
     assert len(source.readings()) == 60
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "store"]
@@ -409,12 +411,12 @@ def test_two_ingests_of_which_one_ends_as_the_other_begins(
 @pytest.mark.parametrize(
     "options", [{"size": 0}, {"resize": -1}, {"test_share": 1.0}, {"seed": -1}, {"split": "same"}]
 )
-def test_options_that_cannot_work(tmp_path: Path, options: dict[str, object]) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"--{next(iter(options)).replace('_', '-')} "):
         run(two_classes(tmp_path / "in"), tmp_path / "store", **options)
 
 
-def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
+def test_open_source_selects_the_source(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "patches")
     assert type(open_source(str(root))).__name__ == "Folder"
     assert type(open_source(f"folder:{root},classes=none")).__name__ == "Folder"
@@ -435,34 +437,34 @@ def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
         open_source(str(tmp_path / "notes.txt"))
 
 
-def test_a_listing_is_known_by_all_that_determines_it(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_all_fields_of_the_listing(tmp_path: Path) -> None:
     items = Counting(tmp_path / "log", 4).items()
     sheet = Datasheet(title="counting", um_per_px=0.5)
-    known = fingerprint(items, sheet)
-    assert fingerprint(list(items), replace(sheet, licence="known later")) == known
-    others = [
+    reference = fingerprint(items, sheet)
+    assert fingerprint(list(items), replace(sheet, licence="known later")) == reference
+    changed = [
         fingerprint(items[:3], sheet),
         fingerprint(items[::-1], sheet),
         fingerprint(items, replace(sheet, title="other")),
         fingerprint(items, replace(sheet, um_per_px=1.0)),
     ]
-    others += [
+    changed += [
         fingerprint([replace(items[0], **{field: "val"}), *items[1:]], sheet)
         for field in ("id", "label", "origin", "split", "group")
     ]
-    assert len({known, *others}) == 10
+    assert len({reference, *changed}) == 10
 
 
 class TwoArrays(Counting):
-    """Each patch with a second array; number 5 lacks it, number 6 has it in another size."""
+    """Patches with a second array; patch 5 has none, and patch 6 has it in another size."""
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         he = patch(int(item.id))
-        other = {"5": {}, "6": {"nuclei": he[:8, :8]}}
-        return {"he": he, **other.get(item.id, {"nuclei": 255 - he})}
+        exceptions = {"5": {}, "6": {"nuclei": he[:8, :8]}}
+        return {"he": he, **exceptions.get(item.id, {"nuclei": 255 - he})}
 
 
-def test_arrays_stay_together(tmp_path: Path) -> None:
+def test_rows_of_all_arrays_match(tmp_path: Path) -> None:
     report = ingest(TwoArrays(tmp_path / "log", 40), tmp_path / "store", progress=False)
     assert report.rejected == {"other arrays": 1, "another size": 1}
     store = Store.open(tmp_path / "store")
@@ -480,7 +482,7 @@ def test_arrays_stay_together(tmp_path: Path) -> None:
         ("pathmnist/pathmnist.npz", {}, 718, {}, 28),
     ],
 )
-def test_real_patches(
+def test_real_patches_are_ingested(
     tmp_path: Path,
     name: str,
     options: dict[str, object],
@@ -495,7 +497,7 @@ def test_real_patches(
     assert array.reshape(len(array), -1).std(axis=1).min() > 0  # no row was left unwritten
 
 
-def test_other_channels_than_most_are_rejected(tmp_path: Path) -> None:
+def test_unusual_channels_are_rejected(tmp_path: Path) -> None:
     class Mixed(Counting):
         def read(self, item: Item) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
             image = patch(int(item.id), 8)
@@ -507,7 +509,7 @@ def test_other_channels_than_most_are_rejected(tmp_path: Path) -> None:
     assert reason == "other channels: 2 of uint8, not 3 of uint8"
 
 
-def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> None:
+def test_changed_store_files_are_refused(tmp_path: Path) -> None:
     ingest(Folder(str(two_classes(tmp_path / "source"))), tmp_path / "store", progress=False)
     Store.open(tmp_path / "store").verify()
     path = tmp_path / "store" / "he.npy"
@@ -519,7 +521,7 @@ def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> None:
+def test_replaced_image_is_refused_as_another_source(tmp_path: Path, linked: bool) -> None:
     root = two_classes(tmp_path / "source")
     if linked:  # a class that lies on another disk
         (root / "A").rename(tmp_path / "disk")
@@ -531,7 +533,7 @@ def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> N
         ingest(Folder(str(root)), tmp_path / "store", progress=False)
 
 
-def test_some_patches_without_a_label(tmp_path: Path) -> None:
+def test_unlabelled_patches_are_kept_and_counted(tmp_path: Path) -> None:
     names = {f"{['v', 'w', 'unlabelled'][i % 3]}/{i:03}.png": i for i in range(30)}
     root = folder(tmp_path / "in", names | {"unlabelled/000.png": 1})
     report = run(root, tmp_path / "store")
@@ -542,28 +544,32 @@ def test_some_patches_without_a_label(tmp_path: Path) -> None:
         "10 of 30 patches have no label (10 train): self-supervised training uses those in train"
         in report.notes[1]
     )
-    # Of equal patches the one with a label stays, and they do not contradict each other.
+    # Of equal patches the labelled one stays, and their labels do not contradict each other.
     assert report.rejected == {"copy": 1}
     assert (store.table["label"] == "w").sum() == 10
-    known = run(
+    labelled = run(
         folder(tmp_path / "known", {n: i for n, i in names.items() if n[0] in "vw"}), tmp_path / "k"
     )
-    held = [set(s.table["id"].iloc[s.indices("test")]) for s in (store, known.store)]
-    assert held[0] == held[1]
+    test_ids = [set(s.table["id"].iloc[s.indices("test")]) for s in (store, labelled.store)]
+    assert test_ids[0] == test_ids[1]
     grouped = ingest(open_source(str(root), group=r"(\d)\.png"), tmp_path / "g", progress=False)
-    few = "test groups with labels (patients or slides): no difference between arms can be shown in"
-    assert f"{few} the task tissue; this needs" in grouped.store.caveats[0]
+    caveat = (
+        "test groups with labels (patients or slides): no difference between arms can be shown in"
+    )
+    assert f"{caveat} the task tissue; this needs" in grouped.store.caveats[0]
     cohort = run(root, tmp_path / "cohort", split="test")
     assert "11 of 31 patches have no label (11 test): probes, floors" in cohort.notes[1]
-    one = folder(tmp_path / "one", {f"{['A', 'unlabelled'][i % 2]}/{i}.png": i for i in range(9)})
+    single_class = folder(
+        tmp_path / "one", {f"{['A', 'unlabelled'][i % 2]}/{i}.png": i for i in range(9)}
+    )
     with pytest.raises(DataError, match=r"only one class \('A'\) and unlabelled patches; comp"):
-        run(one, tmp_path / "none")
-    single = folder(tmp_path / "single", {**names, "C/0.png": 99})
-    alone = run(single, tmp_path / "s")
-    assert alone.rejected == {"alone in its class": 1}
+        run(single_class, tmp_path / "none")
+    lone_class = folder(tmp_path / "single", {**names, "C/0.png": 99})
+    lone_report = run(lone_class, tmp_path / "s")
+    assert lone_report.rejected == {"alone in its class": 1}
 
 
-def test_copies_of_a_patch_without_a_label_in_another_split(tmp_path: Path) -> None:
+def test_unlabelled_copies_in_another_split_are_rejected(tmp_path: Path) -> None:
     names = {
         f"{s}/{'AB'[i % 2]}/{s}{i}.png": 10 * k + i
         for k, s in enumerate(("train", "test"))

@@ -1,4 +1,4 @@
-"""Killed at any moment, an ingest goes on where it was and ends the same."""
+"""An ingest that is killed at any moment resumes and gives the same store."""
 
 import os
 import random
@@ -37,36 +37,36 @@ def run(source: Source, destination: Path, **options: Any) -> None:
 DURABLE = ("pwrite", "fsync", "fdatasync", "replace", "rename", "ftruncate", "rmdir", "unlink")
 
 
-def killed_at(step: int, source: Source, destination: Path, **options: Any) -> int:
-    """The status of a process that is killed just before its `step`-th change to the disk."""
+def kill_at_step(step: int, source: Source, destination: Path, **options: Any) -> int:
+    """The exit status of a process that is killed just before its `step`-th change to the disk."""
 
     def work() -> None:
         steps = 0
 
-        def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-            def wrapped(*given: Any, **named: Any) -> Any:
+        def with_kill(call: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
                 nonlocal steps
                 steps += 1
                 if steps == step:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return call(*given, **named)
+                return call(*args, **kwargs)
 
             return wrapped
 
         for name in DURABLE:
-            setattr(os, name, counted(getattr(os, name)))
+            setattr(os, name, with_kill(getattr(os, name)))
         run(source, destination, **options)
 
     return exit_status(work)
 
 
-def test_killed_before_each_change_to_the_disk_in_turn(
+def test_ingest_resumes_after_a_kill_at_any_disk_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("fsync", "fdatasync"):  # a killed process loses nothing that it has written
         monkeypatch.setattr(os, name, lambda *_: None)
-    whole = Counting(tmp_path / "whole.log", 10)
-    run(whole, tmp_path / "whole")
+    uninterrupted = Counting(tmp_path / "whole.log", 10)
+    run(uninterrupted, tmp_path / "whole")
     expected = contents(tmp_path / "whole")
 
     finished = False
@@ -75,10 +75,10 @@ def test_killed_before_each_change_to_the_disk_in_turn(
         step += 1
         destination = tmp_path / f"killed-{step}"
         source = Counting(tmp_path / f"{step}.log", 10)
-        status = killed_at(step, source, destination)
+        status = kill_at_step(step, source, destination)
         finished = os.WIFEXITED(status)
         assert finished or os.WTERMSIG(status) == signal.SIGKILL
-        if destination.exists():  # nothing half-written ever stands there
+        if destination.exists():  # the destination is never half-written
             assert contents(destination) == expected
         run(source, destination)
         assert contents(destination) == expected
@@ -86,7 +86,7 @@ def test_killed_before_each_change_to_the_disk_in_turn(
     assert step > 10  # at least one write per row was tried
 
 
-def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
+def test_ingest_resumes_after_kills_at_random_times(tmp_path: Path) -> None:
     count = 300
 
     class Slow(Counting):
@@ -94,8 +94,8 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
             time.sleep(0.001)
             return super().read(item)
 
-    whole = Counting(tmp_path / "whole.log", count)
-    run(whole, tmp_path / "whole")
+    uninterrupted = Counting(tmp_path / "whole.log", count)
+    run(uninterrupted, tmp_path / "whole")
 
     source, destination = Slow(tmp_path / "killed.log", count), tmp_path / "killed"
     source.log.touch()
@@ -103,8 +103,8 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     kills = 0
     for _ in range(10):
         process = start_process(lambda: run(source, destination))
-        enough = len(source.readings()) + rng.randrange(20, 45)
-        while len(source.readings()) < enough and os.waitpid(process, os.WNOHANG) == (0, 0):
+        target = len(source.readings()) + rng.randrange(20, 45)
+        while len(source.readings()) < target and os.waitpid(process, os.WNOHANG) == (0, 0):
             time.sleep(0.001)
         os.kill(process, signal.SIGKILL)
         kills += os.WIFSIGNALED(os.waitpid(process, 0)[1])
@@ -112,12 +112,12 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     assert kills == 10
     run(source, destination)
     assert contents(destination) == contents(tmp_path / "whole")
-    # A kill costs the shard in flight, what was read ahead of it, and, the first time, the sample.
+    # A kill repeats the unfinished shard, its prefetched items and, the first time, the sample.
     assert len(source.readings()) <= count + SAMPLE + kills * (SHARD + BATCH * WORKERS)
     assert set(source.readings()) == set(range(count))
 
 
-def test_uninterrupted_each_item_is_read_once(tmp_path: Path) -> None:
+def test_uninterrupted_ingest_reads_every_item_once(tmp_path: Path) -> None:
     source = Counting(tmp_path / "log", 300)
     run(source, tmp_path / "store")
     assert sorted(source.readings()) == list(range(300))
@@ -125,36 +125,36 @@ def test_uninterrupted_each_item_is_read_once(tmp_path: Path) -> None:
     assert len(source.readings()) == 300
 
 
-def interrupted(source: Counting, destination: Path) -> None:
+def leave_unfinished(source: Counting, destination: Path) -> None:
     """Leave an unfinished ingest behind."""
-    status = killed_at(60, source, destination)
+    status = kill_at_step(60, source, destination)
     assert os.WIFSIGNALED(status)
     assert destination.with_name(f"{destination.name}.partial").is_dir()
 
 
-def test_another_source_or_size_does_not_go_on(tmp_path: Path) -> None:
+def test_another_source_or_size_is_not_resumed(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
-    interrupted(source, destination)
+    leave_unfinished(source, destination)
     with pytest.raises(DataError, match=r"the source listed 60 patches, not 50.*remove"):
         ingest(Counting(tmp_path / "log", 50), destination, progress=False)
     with pytest.raises(DataError, match=r"--resize was not given, now 4.*remove"):
         ingest(source, destination, resize=4, progress=False)
-    run(source, destination)  # neither mistake cost anything
+    run(source, destination)  # the refused calls changed nothing
     assert len(Store.open(destination).table)
 
 
-def test_a_changed_file_does_not_go_on(tmp_path: Path) -> None:
+def test_changed_source_file_is_not_resumed(tmp_path: Path) -> None:
     root, destination = two_classes(tmp_path / "in", 60), tmp_path / "store"
-    assert os.WIFSIGNALED(killed_at(60, Folder(str(root)), destination))
+    assert os.WIFSIGNALED(kill_at_step(60, Folder(str(root)), destination))
     assert list((tmp_path / "store.partial" / "shards").iterdir())
     os.utime(root / "A" / "000.png", (0, 0))
     with pytest.raises(DataError, match=r"the source listed other patches.*remove"):
         run(Folder(str(root)), destination)
 
 
-def test_the_split_may_change_while_unfinished(tmp_path: Path) -> None:
+def test_split_options_may_change_before_resuming(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
-    interrupted(source, destination)
+    leave_unfinished(source, destination)
     before = len(source.readings())
     ingest(source, destination, test_share=0.5, progress=False)
     assert len(source.readings()) - before < 60
@@ -162,12 +162,12 @@ def test_the_split_may_change_while_unfinished(tmp_path: Path) -> None:
     assert abs(len(store.indices("test")) / len(store.table) - 0.5) < 0.1
 
 
-def test_arrays_in_the_order_of_another_split_are_decoded_anew(
+def test_arrays_are_decoded_again_after_a_split_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = [f"{split}/{label}" for split in ("train", "val", "test") for label in "AB"]
     seeds = {f"{cell}/{i}.png": 9 * n + i for n, cell in enumerate(cells) for i in (0, 1)}
-    seeds["train/A/leak.png"] = seeds["val/A/0.png"]  # which is taken depends on the split
+    seeds["train/A/leak.png"] = seeds["val/A/0.png"]  # which one is accepted depends on the split
     source, destination = Folder(str(folder(tmp_path / "in", seeds))), tmp_path / "store"
 
     def interrupt(*_: object) -> None:
@@ -184,21 +184,21 @@ def test_arrays_in_the_order_of_another_split_are_decoded_anew(
         np.testing.assert_array_equal(pixels, patch(seeds[name]))
 
 
-def test_what_killed_writers_leave_is_swept(tmp_path: Path) -> None:
+def test_partial_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
-    interrupted(source, destination)
+    leave_unfinished(source, destination)
     work = tmp_path / "store.partial"
     partial = [work / ".plan.json.1.partial", work / "shards" / ".000007.json.1.partial"]
     for path in partial:
         path.write_bytes(b"torn")
-    assert os.WIFSIGNALED(killed_at(6, source, destination))
+    assert os.WIFSIGNALED(kill_at_step(6, source, destination))
     assert not any(path.exists() for path in partial)
 
 
 def test_a_lost_shard_is_decoded_again(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
     run(Counting(tmp_path / "whole.log", 60), tmp_path / "whole")
-    interrupted(source, destination)
+    leave_unfinished(source, destination)
     first, *_ = sorted((tmp_path / "store.partial" / "shards").iterdir())
     first.unlink()
     run(source, destination)
@@ -207,7 +207,7 @@ def test_a_lost_shard_is_decoded_again(tmp_path: Path) -> None:
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
-    interrupted(source, destination)
+    leave_unfinished(source, destination)
     first, *_ = sorted((tmp_path / "store.partial" / "shards").iterdir())
     first.write_bytes(first.read_bytes()[:-1])
     with pytest.raises(DataError, match=rf"{first} is damaged; remove this file and run again"):
@@ -216,7 +216,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     run(source, destination)
 
 
-def test_neither_shards_nor_workers_change_a_byte(
+def test_shards_and_workers_do_not_change_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores = []
@@ -228,7 +228,7 @@ def test_neither_shards_nor_workers_change_a_byte(
 
 
 class Omitting(Counting):
-    """Something is left out of every fifth patch that is read."""
+    """A part of every fifth patch is skipped."""
 
     def __init__(self, log: Path, count: int) -> None:
         super().__init__(log, count)
@@ -243,8 +243,8 @@ class Omitting(Counting):
         return {"region": 2} if item.id in self.ids and int(item.id) % 5 == 0 else {}
 
 
-def test_what_was_left_out_is_counted_across_a_kill(tmp_path: Path) -> None:
-    interrupted(Omitting(tmp_path / "log", 60), tmp_path / "store")
+def test_skipped_parts_are_counted_across_a_kill(tmp_path: Path) -> None:
+    leave_unfinished(Omitting(tmp_path / "log", 60), tmp_path / "store")
     run(Omitting(tmp_path / "log", 60), tmp_path / "store")
     report = ingest(Omitting(tmp_path / "log", 60), tmp_path / "store", progress=False)
     readable = [number for number in range(0, 60, 5) if number % 11 != 3]
@@ -252,7 +252,7 @@ def test_what_was_left_out_is_counted_across_a_kill(tmp_path: Path) -> None:
     assert report.notes[-1] == f"Skipped: {2 * len(readable)} x region."
 
 
-def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
+def test_second_process_is_refused_for_the_same_store(tmp_path: Path) -> None:
     class Waiting(Counting):
         def read(self, item: Any) -> Any:
             time.sleep(0.2)
@@ -267,7 +267,7 @@ def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
     run(Counting(tmp_path / "second.log", 60), destination)
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+def test_unknown_partial_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "store.partial").mkdir()
     (tmp_path / "store.partial" / "precious.txt").touch()
     with pytest.raises(DataError, match="files that are not from an ingest; move it"):

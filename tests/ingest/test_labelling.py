@@ -1,4 +1,4 @@
-"""Labels and groups from paths; classes merged, renamed and left out; another cohort as test."""
+"""Labels and groups from paths; classes merged, renamed and dropped; another cohort as test."""
 
 from pathlib import Path
 
@@ -20,18 +20,18 @@ NAMES = {
 
 
 @pytest.fixture
-def side_by_side(tmp_path: Path) -> Path:
+def flat_folder(tmp_path: Path) -> Path:
     return folder(tmp_path / "in", {**NAMES, "overview.png": 999})
 
 
-def test_a_command_finds_labels_and_groups_in_names(
-    side_by_side: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_ingest_reads_labels_and_groups_from_names(
+    flat_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["ingest", str(side_by_side), str(tmp_path / "store")]
-    words += ["--label", "_([A-Z]+)_", "--group", r"^(P\d+|overview)"]
-    assert run([*words, "--classes", "MUS+STR=muscle", "TUM=tumour"]) == 0
-    printed = capsys.readouterr().out
-    assert "1 x patch with a path that --label does not match" in printed
+    arguments = ["ingest", str(flat_folder), str(tmp_path / "store")]
+    arguments += ["--label", "_([A-Z]+)_", "--group", r"^(P\d+|overview)"]
+    assert run([*arguments, "--classes", "MUS+STR=muscle", "TUM=tumour"]) == 0
+    output = capsys.readouterr().out
+    assert "1 x patch with a path that --label does not match" in output
     store = Store.open(tmp_path / "store")
     assert store.classes == ("muscle", "tumour")
     names = store.table["id"].str.split("_", expand=True)
@@ -39,15 +39,15 @@ def test_a_command_finds_labels_and_groups_in_names(
     assert store.table["label"].tolist() == ["tumour" if n == "TUM" else "muscle" for n in names[1]]
 
 
-def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None:
-    source = open_source(str(side_by_side), label="_([A-Z]+)_", drop=["STR"])
+def test_dropped_classes_are_counted(flat_folder: Path, tmp_path: Path) -> None:
+    source = open_source(str(flat_folder), label="_([A-Z]+)_", drop=["STR"])
     report = ingest(source, tmp_path / "store", progress=False)
     assert report.store.classes == ("MUS", "TUM")
     assert report.store.meta.omitted["patch of the class STR"] == 12
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"label": "_(X)_"}, r"--label _\(X\)_ does not match any of 37 paths, such as 'P01_MUS"),
         ({"label": "_(X)?"}, "does not match any of 37 paths"),
@@ -68,13 +68,15 @@ def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None
         ({}, "find the class in the path with --label, or use --unlabelled"),
     ],
 )
-def test_mistakes_are_answered(side_by_side: Path, options: dict[str, object], words: str) -> None:
-    with pytest.raises(MoreFromLessError, match=words) as caught:
-        open_source(str(side_by_side), **options).items()  # type: ignore[arg-type]
-    assert isinstance(caught.value, ConfigError | DataError)
+def test_invalid_labelling_options_are_refused(
+    flat_folder: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(MoreFromLessError, match=message) as error:
+        open_source(str(flat_folder), **options).items()  # type: ignore[arg-type]
+    assert isinstance(error.value, ConfigError | DataError)
 
 
-def test_classes_of_drawn_tissue_are_merged(tmp_path: Path) -> None:
+def test_classes_of_synthetic_tissue_are_merged(tmp_path: Path) -> None:
     spec = "synthetic:patches=36,patients=4,size=16"
     source = open_source(spec, classes=["MUS+STR=muscle"], group="patch (.)")
     store = ingest(source, tmp_path / "store", split="test", progress=False).store
@@ -93,17 +95,17 @@ def test_classes_of_a_published_set_keep_their_order(tmp_path: Path) -> None:
     source = open_source(str(folder(tmp_path / "in", names)), classes=["MUS+STR=muscle"])
     store = ingest(source, tmp_path / "store", progress=False).store
     assert store.classes == ("ADI", "muscle", "TUM")
-    described = source.datasheet().classes
-    assert described["TUM"]
-    assert described["muscle"] == ""
+    descriptions = source.datasheet().classes
+    assert descriptions["TUM"]
+    assert descriptions["muscle"] == ""
 
 
-def test_another_cohort_is_all_test(tmp_path: Path) -> None:
+def test_split_test_puts_all_patches_in_test(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "in")
     report = ingest(open_source(str(root)), tmp_path / "store", split="test", progress=False)
     assert report.splits == {"test": 10}
     assert "intervals treat patches as independent" in report.notes[0]
-    folder(root, {"A/copy.png": 0})  # patches that a cohort has twice stay: nothing is drawn
+    folder(root, {"A/copy.png": 0})  # copies within a cohort stay, because no split is drawn
     names = {f"train/A/P{i}.png": 100 + i for i in range(7)}
     source = open_source(str(folder(tmp_path / "one", names)), group=r"(P\d)")
     store = ingest(source, tmp_path / "cohort", split="test", progress=False).store
@@ -113,14 +115,16 @@ def test_another_cohort_is_all_test(tmp_path: Path) -> None:
     ]
 
 
-def test_a_cohort_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_refuses_a_store_without_training_patches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = two_classes(tmp_path / "in")
     ingest(open_source(str(root)), tmp_path / "store", split="test", progress=False)
     assert run(["compare", str(tmp_path / "store"), "--out", str(tmp_path / "runs")]) == 2
     assert "no training patches" in capsys.readouterr().err
 
 
-def test_a_table_without_labels_is_said_to_have_none(
+def test_ingest_suggests_a_label_column_for_unlabelled_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = folder(tmp_path / "in", {f"{i}.png": i for i in range(20)}, side=32)
@@ -128,21 +132,24 @@ def test_a_table_without_labels_is_said_to_have_none(
     (root / "table.csv").write_text(f"id,he,grade\n{rows}\n")
     store = tmp_path / "a store"
     assert run(["ingest", str(root / "table.csv"), str(store)]) == 0
-    shown = capsys.readouterr().out
-    assert "manifest:TABLE,label=COLUMN" in shown
-    assert f"Next: mfl views '{store}', then mfl train '{store}' --out RUN" in shown  # to be copied
+    output = capsys.readouterr().out
+    assert "manifest:TABLE,label=COLUMN" in output
+    # The path is quoted for the shell.
+    assert f"Next: mfl views '{store}', then mfl train '{store}' --out RUN" in output
 
 
-def test_a_store_without_labels_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_store_without_labels_can_be_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = folder(tmp_path / "in", {f"{i}.png": i for i in range(20)}, side=32)
     assert run(["ingest", str(root), str(tmp_path / "store"), "--unlabelled"]) == 0
     tiny = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
     tiny[tiny.index("--batch") + 1] = "8"
-    words = ["train", str(tmp_path / "store"), "--width", "16", *tiny]
-    words += ["--out", str(tmp_path / "run")]
-    assert run(words) == 0
+    arguments = ["train", str(tmp_path / "store"), "--width", "16", *tiny]
+    arguments += ["--out", str(tmp_path / "run")]
+    assert run(arguments) == 0
     assert "mfl probe" in capsys.readouterr().out
     assert run(["probe", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert "the task tissue cannot be evaluated" in error
-    assert "cell" not in error  # there are no nuclei to ask
+    assert "cell" not in error  # the store has no nuclei

@@ -1,4 +1,4 @@
-"""Patches that lack a view: rejected, or accepted with what they have."""
+"""Patches with missing views: rejected, or accepted with the views that they have."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from morefromless.ingest.listing import fingerprint
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources import Datasheet, Item
 from tests.ingest.samples import Counting, contents, patch
-from tests.ingest.test_kill import killed_at, run
+from tests.ingest.test_kill import kill_at_step, run
 
 LENGTH = 5
 
@@ -37,14 +37,14 @@ def expression(number: int) -> np.ndarray:
     return np.random.default_rng(number).normal(size=LENGTH).astype(np.float32)
 
 
-class Lacking(Counting):
-    """Every fifth patch lacks its IHC, and every fourth its expression."""
+class MissingViews(Counting):
+    """Every fifth patch has no IHC, and every fourth has no expression."""
 
     def datasheet(self) -> Datasheet:
         return replace(super().datasheet(), optional=frozenset({"ihc", "expression"}))
 
     @staticmethod
-    def lacks(number: int) -> set[str]:
+    def missing_views(number: int) -> set[str]:
         return set(["ihc"] * (number % 5 == 1) + ["expression"] * (number % 4 == 2))
 
     def read(self, item: Item) -> dict[str, Any]:
@@ -54,7 +54,9 @@ class Lacking(Counting):
             "ihc": ihc(number, self.side),
             "expression": expression(number),
         }
-        return {name: view for name, view in views.items() if name not in self.lacks(number)}
+        return {
+            name: view for name, view in views.items() if name not in self.missing_views(number)
+        }
 
 
 COUNT = 60
@@ -66,15 +68,18 @@ USABLE = [number for number in range(COUNT) if number % 11 != 3]
 @pytest.fixture
 def incomplete(tmp_path: Path) -> Store:
     ingest(
-        Lacking(tmp_path / "log", COUNT), tmp_path / "incomplete", missing="keep", progress=False
+        MissingViews(tmp_path / "log", COUNT),
+        tmp_path / "incomplete",
+        missing="keep",
+        progress=False,
     )
     return Store.open(tmp_path / "incomplete")
 
 
-def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
-    report = ingest(Lacking(tmp_path / "log", COUNT), tmp_path / "store", progress=False)
+def test_incomplete_patches_are_dropped_by_default(tmp_path: Path) -> None:
+    report = ingest(MissingViews(tmp_path / "log", COUNT), tmp_path / "store", progress=False)
     store = Store.open(tmp_path / "store")
-    complete = [number for number in USABLE if not Lacking.lacks(number)]
+    complete = [number for number in USABLE if not MissingViews.missing_views(number)]
     assert sorted(map(int, store.table["id"])) == complete
     assert not (tmp_path / "store" / "present.parquet").exists()
     assert store.meta.absent == {}
@@ -86,25 +91,27 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
     assert "no expression" in str(report)
     assert "without" not in str(report)
     with pytest.raises(DataError, match=r"'row 1' cannot be used \(no ihc: .*--strict"):
-        ingest(Lacking(tmp_path / "l", COUNT), tmp_path / "x", progress=False, strict=True)
+        ingest(MissingViews(tmp_path / "l", COUNT), tmp_path / "x", progress=False, strict=True)
 
 
-def test_accepted_with_what_they_have(incomplete: Store) -> None:
-    """Rows were moved to close gaps, and presence with them."""
+def test_missing_keep_accepts_incomplete_patches(incomplete: Store) -> None:
+    """Rows are moved to close gaps, together with their presence."""
     assert sorted(map(int, incomplete.table["id"])) == USABLE
     assert (incomplete.table["id"].astype(int).diff().dropna() < 0).any()
     for row, name in enumerate(incomplete.table["id"].astype(int)):
-        lacks = Lacking.lacks(name)
-        assert {n for n in ("he", "ihc", "expression") if not incomplete.has(n)[row]} == lacks
+        missing_views = MissingViews.missing_views(name)
+        assert {
+            n for n in ("he", "ihc", "expression") if not incomplete.has(n)[row]
+        } == missing_views
         expected = {"ihc": ihc(name, 8), "expression": expression(name)}
         np.testing.assert_array_equal(incomplete.arrays["he"][row], patch(name, 8))
         for view, values in expected.items():
-            stored = values if view not in lacks else np.zeros_like(values)
+            stored = values if view not in missing_views else np.zeros_like(values)
             np.testing.assert_array_equal(incomplete.arrays[view][row], stored)
 
 
 class WithoutMain(Counting):
-    """Every fifth patch has its IHC alone, which has a quarter of the pixels of H&E."""
+    """Every fifth patch has only its IHC, which has a quarter of the pixels of H&E."""
 
     def datasheet(self) -> Datasheet:
         return replace(super().datasheet(), optional=frozenset({"he"}))
@@ -115,51 +122,53 @@ class WithoutMain(Counting):
         return {**he, "ihc": ihc(number, 8)}
 
 
-def test_a_patch_without_the_main_image_has_its_magnification(tmp_path: Path) -> None:
+def test_patch_without_main_image_keeps_its_magnification(tmp_path: Path) -> None:
     source = WithoutMain(tmp_path / "log", COUNT)
     store = ingest(source, tmp_path / "store", missing="keep", progress=False).store
     assert (store.has("he").sum(), set(store.table["um_per_px"])) == (COUNT * 4 // 5, {0.5})
     assert (store.scale("he"), store.scale("ihc")) == (0.5, 1.0)
 
 
-def test_zeros_in_place_of_an_absent_view_are_no_part_of_its_range(tmp_path: Path) -> None:
-    class Grey(Lacking):
+def test_channel_ranges_ignore_missing_views(tmp_path: Path) -> None:
+    class Grey(MissingViews):
         def read(self, item: Item) -> dict[str, Any]:
             views = super().read(item)
             return views | ({"ihc": 100 + views["ihc"][..., :1] // 2} if "ihc" in views else {})
 
     ingest(Grey(tmp_path / "log", COUNT), tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store").select("ihc")
-    exact = np.percentile(store.arrays["ihc"][store.indices("train")], [0.1, 99.9])
-    np.testing.assert_allclose(store.meta.arrays["ihc"].ranges, [exact], atol=1)
+    expected = np.percentile(store.arrays["ihc"][store.indices("train")], [0.1, 99.9])
+    np.testing.assert_allclose(store.meta.arrays["ihc"].ranges, [expected], atol=1)
 
 
-def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path) -> None:
+def test_missing_views_are_counted_in_caveats_and_report(incomplete: Store, tmp_path: Path) -> None:
     sentences = []
     for name in ("expression", "ihc"):
         counts = {
             split: sum(
-                name in Lacking.lacks(int(incomplete.table["id"][row]))
+                name in MissingViews.missing_views(int(incomplete.table["id"][row]))
                 for row in incomplete.indices(split)
             )
             for split in ("train", "test")
         }
         assert incomplete.meta.absent[name] == counts
-        left = len(incomplete.select(name).indices("train"))
-        assert left == len(incomplete.indices("train")) - counts["train"]
+        remaining = len(incomplete.select(name).indices("train"))
+        assert remaining == len(incomplete.indices("train")) - counts["train"]
         sentences.append(
             f"{name} is missing in {sum(counts.values())} of {len(incomplete.table)} patches "
             f"({counts['train']} train, {counts['test']} test)."
         )
     assert incomplete.caveats[-2:] == sentences
-    again = ingest(
-        Lacking(tmp_path / "log", COUNT), incomplete.path, missing="keep", progress=False
+    second_report = ingest(
+        MissingViews(tmp_path / "log", COUNT), incomplete.path, missing="keep", progress=False
     )
-    assert again.already_existed
-    assert "; 13 without expression; 11 without ihc); " in str(again)
+    assert second_report.already_existed
+    assert "; 13 without expression; 11 without ihc); " in str(second_report)
 
 
-def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_option_works_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = ["id,he,ihc,label"]
     for number in range(20):
         for stain in ("he", "ihc"):
@@ -179,11 +188,11 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.run(["ingest", table, keep]) == 2
     assert "not made from this source with these options" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--missing fill is unknown; give drop or keep"):
-        ingest(Lacking(tmp_path / "log", 20), tmp_path / "x", missing="fill")  # type: ignore[arg-type]
+        ingest(MissingViews(tmp_path / "log", 20), tmp_path / "x", missing="fill")  # type: ignore[arg-type]
 
 
-class Black(Lacking):
-    """As `Lacking`, but with zeros where it lacks something."""
+class ZeroFilled(MissingViews):
+    """As `MissingViews`, but with zeros in place of missing views."""
 
     def datasheet(self) -> Datasheet:
         return Counting.datasheet(self)
@@ -193,17 +202,19 @@ class Black(Lacking):
         return zeros | super().read(item)
 
 
-def test_absence_is_part_of_the_hash(incomplete: Store, tmp_path: Path) -> None:
-    ingest(Black(tmp_path / "log", COUNT), tmp_path / "black", progress=False)
-    black = Store.open(tmp_path / "black")
+def test_hash_depends_on_missing_views(incomplete: Store, tmp_path: Path) -> None:
+    ingest(ZeroFilled(tmp_path / "log", COUNT), tmp_path / "black", progress=False)
+    zero_filled = Store.open(tmp_path / "black")
     for name in incomplete.arrays:
-        np.testing.assert_array_equal(incomplete.arrays[name], black.arrays[name])
-    same = (incomplete.table["hash"] == black.table["hash"]).tolist()
-    assert same == [not Lacking.lacks(int(name)) for name in incomplete.table["id"]]
-    assert incomplete.hash != black.hash
+        np.testing.assert_array_equal(incomplete.arrays[name], zero_filled.arrays[name])
+    equal_hashes = (incomplete.table["hash"] == zero_filled.table["hash"]).tolist()
+    assert equal_hashes == [
+        not MissingViews.missing_views(int(name)) for name in incomplete.table["id"]
+    ]
+    assert incomplete.hash != zero_filled.hash
 
 
-def test_what_determines_a_store_is_recorded(tmp_path: Path) -> None:
+def test_meta_records_the_options_that_determine_the_store(tmp_path: Path) -> None:
     source = Counting(tmp_path / "log", COUNT)
     ingest(source, tmp_path / "store", progress=False)
     meta = json.loads((tmp_path / "store" / "meta.json").read_text())
@@ -219,24 +230,24 @@ def test_what_determines_a_store_is_recorded(tmp_path: Path) -> None:
         "missing",
     }
     assert "optional" not in meta["datasheet"]
-    # Of the title, the scale, the classes and each item, whatever the version.
+    # Of the title, the scale, the classes and every item; equal for all versions.
     assert fingerprint(source.items()[:2], source.datasheet()) == "fb6f18e371dc54eea55753b5e9d298cf"
 
 
-def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:
-    source = Lacking(tmp_path / "log", COUNT)
+def test_fingerprint_depends_on_optional_views(tmp_path: Path) -> None:
+    source = MissingViews(tmp_path / "log", COUNT)
     sheets = [replace(source.datasheet(), optional=frozenset(names)) for names in ("", "a", "ab")]
     assert len({fingerprint(source.items(), sheet) for sheet in sheets}) == 3
 
 
-def test_an_ingest_that_was_killed_goes_on_with_the_same_policy_alone(
+def test_killed_ingest_resumes_only_with_the_same_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "MAX_ITEMS", 4)
     monkeypatch.setattr(decoding, "PENDING_BATCHES", 2)
-    run(Lacking(tmp_path / "whole.log", COUNT), tmp_path / "whole", missing="keep")
-    source, destination = Lacking(tmp_path / "log", COUNT), tmp_path / "store"
-    assert os.WIFSIGNALED(killed_at(60, source, destination, missing="keep"))
+    run(MissingViews(tmp_path / "whole.log", COUNT), tmp_path / "whole", missing="keep")
+    source, destination = MissingViews(tmp_path / "log", COUNT), tmp_path / "store"
+    assert os.WIFSIGNALED(kill_at_step(60, source, destination, missing="keep"))
     assert list((tmp_path / "store.partial" / "shards").iterdir())
     with pytest.raises(DataError, match=r"--missing was keep, now drop\); remove"):
         run(source, destination)
@@ -245,8 +256,8 @@ def test_an_ingest_that_was_killed_goes_on_with_the_same_policy_alone(
     assert Store.open(destination).meta.absent
 
 
-class Rare(Lacking):
-    """One patch alone, outside of the sample, has an IHC image; or none has."""
+class Rare(MissingViews):
+    """Only one patch, outside of the sample, has an IHC image; or none has one."""
 
     def __init__(self, log: Path, count: int, only: int | None) -> None:
         super().__init__(log, count)
@@ -260,7 +271,7 @@ class Rare(Lacking):
         return views | ({"ihc": ihc(7, 8)} if int(item.id) == self.only else {})
 
 
-def test_a_view_that_is_rare(tmp_path: Path) -> None:
+def test_view_of_a_single_patch_is_stored(tmp_path: Path) -> None:
     source = Rare(tmp_path / "log", 300, 199)
     sampled = set(np.linspace(0, 299, SAMPLE).astype(int))
     assert 199 not in sampled
@@ -276,21 +287,21 @@ def test_a_view_that_is_rare(tmp_path: Path) -> None:
         ingest(Rare(tmp_path / "log", 300, None), tmp_path / "none", progress=False)
 
 
-def test_patches_cut_from_a_tile_lack_what_it_lacks(tmp_path: Path) -> None:
-    tiles = Lacking(tmp_path / "log", 20, side=16)
+def test_cut_patches_inherit_missing_views(tmp_path: Path) -> None:
+    tiles = MissingViews(tmp_path / "log", 20, side=16)
     ingest(Cut(tiles, 8), tmp_path / "store", missing="keep", progress=False, workers=2)
     store = Store.open(tmp_path / "store")
     for row, name in enumerate(store.table["id"]):
         number, x, y = (int(part.lstrip("xy")) for part in name.split("_"))
-        lacks = Lacking.lacks(number)
-        assert {n for n in store.arrays if not store.has(n)[row]} == lacks
-        if "ihc" not in lacks:
+        missing_views = MissingViews.missing_views(number)
+        assert {n for n in store.arrays if not store.has(n)[row]} == missing_views
+        if "ihc" not in missing_views:
             expected = ihc(number, 16)[y : y + 8, x : x + 8]
             np.testing.assert_array_equal(store.arrays["ihc"][row], expected)
     assert not store.has("ihc").all()
 
 
-def test_nuclei_beside_views_that_are_missing(tmp_path: Path) -> None:
+def test_nuclei_are_stored_with_missing_views(tmp_path: Path) -> None:
     instances = np.zeros((16, 16), np.int32)
     instances[2:9, 3:9] = 1
     for number in range(20):
@@ -299,7 +310,7 @@ def test_nuclei_beside_views_that_are_missing(tmp_path: Path) -> None:
             PANNUKE,
             tmp_path / "masks" / f"{number}.geojson",
         )
-    source = WithNuclei(Lacking(tmp_path / "log", 20, side=16), tmp_path / "masks", PANNUKE)
+    source = WithNuclei(MissingViews(tmp_path / "log", 20, side=16), tmp_path / "masks", PANNUKE)
     ingest(source, tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store")
     assert store.has(NUCLEI_ARRAY).all()

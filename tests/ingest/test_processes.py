@@ -1,4 +1,4 @@
-"""Many patches are decoded in processes: the store is the same, however one of them ends."""
+"""Many patches are decoded in processes: the store is the same, even if a process is killed."""
 
 import errno
 import multiprocessing
@@ -29,14 +29,14 @@ COUNT = 300
 
 
 @pytest.fixture(autouse=True)
-def many(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MIN_FORKED_ITEMS", 1)
     monkeypatch.setattr(decoding, "FORKED_PENDING_BATCHES", 4)
     monkeypatch.setattr(shards, "MAX_ITEMS", 20)
 
 
 class Forkable(Counting):
-    """Each reading notes its process too, in `processes`; `slow` takes a millisecond."""
+    """Every read also records its process in `processes`; if `slow`, it takes a millisecond."""
 
     def __init__(self, log: Path, count: int = COUNT, slow: bool = False) -> None:
         super().__init__(log, count)
@@ -58,7 +58,7 @@ class Forkable(Counting):
         return {int(line) for line in lines if line.isdigit()} - {parent}
 
 
-def packed(root: Path, kind: str) -> Path:
+def pack(root: Path, kind: str) -> Path:
     return Path(shutil.make_archive(str(root.with_name(f"packed-{kind}")), kind, root))
 
 
@@ -66,7 +66,7 @@ def run(source: Source, destination: Path, workers: int = 2) -> None:
     ingest(source, destination, workers=workers, progress=False)
 
 
-def test_processes_give_the_bytes_of_one_thread(tmp_path: Path) -> None:
+def test_processes_write_the_same_bytes_as_one_thread(tmp_path: Path) -> None:
     run(Counting(tmp_path / "one.log", COUNT), tmp_path / "one", workers=1)
     source = Forkable(tmp_path / "two.log")
     run(source, tmp_path / "two")
@@ -77,32 +77,32 @@ def test_processes_give_the_bytes_of_one_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_files_from_folders_and_archives(kind: str, tmp_path: Path) -> None:
+def test_processes_read_folders_and_archives(kind: str, tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"{'AB'[i % 2]}/{i:03}.png": i for i in range(200)})
     (root / "A" / "000.png").write_bytes(b"no image")
     pages = [Image.fromarray(patch(seed)) for seed in (901, 902, 903)]
     for number in range(60):  # more than the sample has
         pages[0].putpixel((0, 0), (number, 0, 0))
         pages[0].save(root / "B" / f"p{number}.tif", save_all=True, append_images=pages[1:])
-    source = open_source(str(root if kind == "folder" else packed(root, kind)))
+    source = open_source(str(root if kind == "folder" else pack(root, kind)))
     assert source.fork_safe
     run(source, tmp_path / "two")
-    again = open_source(str(source.path))  # type: ignore[attr-defined]
-    report = ingest(again, tmp_path / "one", workers=1, progress=False)
+    reopened = open_source(str(source.path))  # type: ignore[attr-defined]
+    report = ingest(reopened, tmp_path / "one", workers=1, progress=False)
     assert report.store.meta.omitted[FURTHER_PAGE] == 120  # counted in the processes
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_a_compressed_tar_is_read_by_threads(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"{'AB'[i % 2]}/{i:03}.png": i for i in range(20)})
-    source = open_source(str(packed(root, "gztar")))
+    source = open_source(str(pack(root, "gztar")))
     assert not source.fork_safe
     run(source, tmp_path / "store")
 
 
-def test_processes_that_read_one_zip_do_not_move_each_other(tmp_path: Path) -> None:
+def test_processes_read_one_zip_independently(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i:03}.png": i for i in range(300)})
-    archive = open_archive(packed(root, "zip"))
+    archive = open_archive(pack(root, "zip"))
     expected = {name: (root / "A" / name.rpartition("/")[2]).read_bytes() for name in archive.names}
 
     def read_all() -> bool:
@@ -113,7 +113,7 @@ def test_processes_that_read_one_zip_do_not_move_each_other(tmp_path: Path) -> N
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
 
 
-def test_processes_end_with_a_killed_parent_and_the_ingest_goes_on(tmp_path: Path) -> None:
+def test_workers_exit_with_a_killed_parent_and_ingest_resumes(tmp_path: Path) -> None:
     run(Counting(tmp_path / "one.log", COUNT), tmp_path / "one", workers=1)
     source, destination = Forkable(tmp_path / "log", slow=True), tmp_path / "store"
     parts = tmp_path / "store.partial" / "shards"
@@ -129,7 +129,7 @@ def test_processes_end_with_a_killed_parent_and_the_ingest_goes_on(tmp_path: Pat
     assert contents(destination) == contents(tmp_path / "one")
 
 
-def test_a_killed_process_is_one_sentence_and_the_ingest_goes_on(tmp_path: Path) -> None:
+def test_killed_worker_raises_an_error_and_ingest_resumes(tmp_path: Path) -> None:
     run(Counting(tmp_path / "one.log", COUNT), tmp_path / "one", workers=1)
 
     class Deadly(Forkable):
@@ -142,17 +142,17 @@ def test_a_killed_process_is_one_sentence_and_the_ingest_goes_on(tmp_path: Path)
     source, destination = Deadly(tmp_path / "log"), tmp_path / "store"
     with pytest.raises(WorkerError, match=r"was killed.*fewer --workers, and it resumes"):
         run(source, destination)
-    done = len(list((tmp_path / "store.partial" / "shards").iterdir()))
-    assert done
+    finished_shards = len(list((tmp_path / "store.partial" / "shards").iterdir()))
+    assert finished_shards
     until(lambda: not any(map(alive, source.children(os.getpid()))))
     before = len(source.readings())
     source.slow = True
     run(source, destination)
-    assert len(source.readings()) - before == COUNT - 20 * done
+    assert len(source.readings()) - before == COUNT - 20 * finished_shards
     assert contents(destination) == contents(tmp_path / "one")
 
 
-def test_ctrl_c_ends_all_and_loses_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_workers_and_ingest_resumes(tmp_path: Path) -> None:
     source, destination = Forkable(tmp_path / "log", slow=True), tmp_path / "store"
 
     def interrupted() -> None:
@@ -171,17 +171,17 @@ def test_ctrl_c_ends_all_and_loses_nothing(tmp_path: Path) -> None:
     run(source, destination)
 
 
-def test_what_the_disk_refuses_in_a_process_is_said(
+def test_full_disk_in_a_worker_raises_a_storage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.pwrite
 
-    def full(descriptor: int, data: Any, offset: int) -> int:
+    def raise_disk_full(descriptor: int, data: Any, offset: int) -> int:
         if multiprocessing.parent_process():
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwrite", raise_disk_full)
     with pytest.raises(StorageError, match="the disk is full; free some space"):
         run(Forkable(tmp_path / "log"), tmp_path / "store")
 
@@ -195,7 +195,7 @@ def test_few_patches_are_decoded_by_threads(
     assert not source.children(os.getpid())
 
 
-def test_results_come_in_order_and_no_more_than_asked_wait() -> None:
+def test_forked_results_are_in_order() -> None:
     results = forked(lambda key: (key, os.getpid()), range(50), 2, 4)
     keys, processes = zip(*results, strict=True)
     assert keys == tuple(range(50))

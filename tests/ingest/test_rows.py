@@ -1,4 +1,4 @@
-"""Rows are at their places, whichever way they were written."""
+"""Rows are at their positions, for every way of writing them."""
 
 import errno
 import os
@@ -15,45 +15,47 @@ from morefromless.ingest.shapes import ImageShape, Shape
 COUNT = 150
 
 
-def written(folder: Path, side: int, held: bool, taken: list[int]) -> Path:
-    """The array of some of the patches, which were written one by one, or held and flushed."""
+def write_rows(folder: Path, side: int, buffered: bool, accepted: list[int]) -> Path:
+    """The array of the accepted patches, written one by one, or buffered and flushed."""
     folder.mkdir()
     shape = Shape({"he": ImageShape(side)}, None)
     rng = np.random.default_rng(0)
     patches = rng.integers(0, 256, (COUNT, side, side, 3), np.uint8)
-    with Rows(folder / "store", folder / "thumbnails.npy", shape, COUNT) as each:
+    with Rows(folder / "store", folder / "thumbnails.npy", shape, COUNT) as writer:
         for start in range(0, COUNT, shape.batch):
             for index in range(start, min(start + shape.batch, COUNT)):
-                if index in taken:
-                    put = each.buffer if held else each.write
+                if index in accepted:
+                    put = writer.buffer if buffered else writer.write
                     put(index, {"he": patches[index]})
-            each.flush()
-        small = each.finish(sorted(taken))
+            writer.flush()
+        small = writer.finish(sorted(accepted))
     path = folder / "store" / "he.npy"
-    assert np.array_equal(np.load(path), patches[sorted(taken)])
-    assert len(small) == len(taken)
+    assert np.array_equal(np.load(path), patches[sorted(accepted)])
+    assert len(small) == len(accepted)
     return path
 
 
-EVERY = list(range(COUNT))
+ALL_ROWS = list(range(COUNT))
 
 
-@pytest.mark.parametrize("taken", [EVERY, [i for i in EVERY if i not in (3, 64, 149)]])
+@pytest.mark.parametrize("taken", [ALL_ROWS, [i for i in ALL_ROWS if i not in (3, 64, 149)]])
 @pytest.mark.parametrize("side", [32, 50])  # rows of 3,072 bytes: a batch is pages; of 7,500: none
-def test_held_rows_are_those_that_are_written_at_once(
+def test_buffered_rows_equal_rows_written_directly(
     side: int, taken: list[int], tmp_path: Path
 ) -> None:
-    one, other = (written(tmp_path / f"{held}", side, held, taken) for held in (False, True))
-    assert one.read_bytes() == other.read_bytes()
-    assert np.load(other, mmap_mode="r").offset == PAGE  # type: ignore[attr-defined]
+    direct, flushed = (
+        write_rows(tmp_path / f"{buffered}", side, buffered, taken) for buffered in (False, True)
+    )
+    assert direct.read_bytes() == flushed.read_bytes()
+    assert np.load(flushed, mmap_mode="r").offset == PAGE  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="this system has no O_DIRECT")
 @pytest.mark.parametrize("call", ["open", "pwrite"])
-def test_a_file_system_without_direct_writes(
+def test_rows_are_written_without_direct_io(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = written(tmp_path / "plain", 32, False, EVERY)
+    plain = write_rows(tmp_path / "plain", 32, False, ALL_ROWS)
     direct: set[int] = set()
     real_open, real_write = os.open, os.pwrite
     refused = []
@@ -75,10 +77,10 @@ def test_a_file_system_without_direct_writes(
 
     monkeypatch.setattr(rows.os, "open", open_)
     monkeypatch.setattr(rows.os, "pwrite", pwrite)
-    assert written(tmp_path / "refused", 32, True, EVERY).read_bytes() == plain.read_bytes()
+    assert write_rows(tmp_path / "refused", 32, True, ALL_ROWS).read_bytes() == plain.read_bytes()
     assert refused
 
 
 @pytest.mark.parametrize(("side", "batch"), [(8, 64), (224, 64), (512, 16), (1024, 4), (4096, 1)])
-def test_a_batch_is_of_so_many_patches(side: int, batch: int) -> None:
+def test_batch_size_depends_on_the_image_size(side: int, batch: int) -> None:
     assert Shape({"he": ImageShape(side)}, None).batch == batch

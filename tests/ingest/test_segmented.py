@@ -1,4 +1,4 @@
-"""Images with somebody's nuclei: what belongs together, what is rejected, and out again."""
+"""Images with segmented nuclei: matching of files, rejections and export."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def masks(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
-    ("options", "following"),
+    ("options", "next_command"),
     [
         ("", "mfl compare store"),
         ("--unlabelled", "mfl train store --out RUN"),
@@ -62,21 +62,23 @@ def masks(tmp_path: Path) -> Path:
         ("--unlabelled --nuclei masks --scheme one.yaml", "mfl train store --out RUN"),
     ],
 )
-def test_the_next_step_is_one_that_the_store_can_take(
+def test_suggested_next_command_suits_the_store(
     masks: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: str,
-    following: str,
+    next_command: str,
 ) -> None:
     monkeypatch.chdir(masks.parent)
-    every = ", ".join(f"{name}: Nucleus" for name in PANNUKE.types[1:])
-    Path("one.yaml").write_text(f"name: one\ntypes: [Background, Nucleus]\naliases: {{{every}}}\n")
+    aliases = ", ".join(f"{name}: Nucleus" for name in PANNUKE.types[1:])
+    Path("one.yaml").write_text(
+        f"name: one\ntypes: [Background, Nucleus]\naliases: {{{aliases}}}\n"
+    )
     assert run(["ingest", "images", "store", *options.split()]) == 0
-    assert capsys.readouterr().out.endswith(f"Next: mfl views store, then {following}\n")
+    assert capsys.readouterr().out.endswith(f"Next: mfl views store, then {next_command}\n")
 
 
-def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Path) -> None:
+def test_nuclei_are_stored_with_their_patch(images: Path, masks: Path, tmp_path: Path) -> None:
     source = open_source(str(images), nuclei=masks)
     report = ingest(source, tmp_path / "store", test_share=0.5, progress=False)
     store = Store.open(tmp_path / "store")
@@ -95,7 +97,7 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
 
 
-def test_nuclei_of_resized_images_are_exported_in_the_images_pixels(
+def test_nuclei_of_resized_images_are_exported_in_source_pixels(
     images: Path, tmp_path: Path
 ) -> None:
     instances = np.zeros((32, 32), np.int32)
@@ -106,10 +108,10 @@ def test_nuclei_of_resized_images_are_exported_in_the_images_pixels(
     source = open_source(str(images), nuclei=tmp_path / "masks")
     ingest(source, tmp_path / "store", resize=16, um_per_px=0.5, progress=False)
     export_geojson(Store.open(tmp_path / "store"), tmp_path / "out")
-    read = build("geojson", nuclei_formats, NucleiFormat).read(
+    exported = build("geojson", nuclei_formats, NucleiFormat).read(
         tmp_path / "out/A/p00.geojson", (32, 32)
     )
-    np.testing.assert_array_equal(read.instances, instances)
+    np.testing.assert_array_equal(exported.instances, instances)
     ingest(source, tmp_path / "scaleless", resize=16, progress=False)
     with pytest.raises(DataError, match=r"was resized.*ingest again with --um-per-px"):
         export_geojson(Store.open(tmp_path / "scaleless"), tmp_path / "other")
@@ -117,7 +119,7 @@ def test_nuclei_of_resized_images_are_exported_in_the_images_pixels(
 
 
 @pytest.mark.parametrize("nuclei_format", ["auto", "label-images"])
-def test_other_types_beside_the_masks_are_another_store(
+def test_changed_nuclei_types_are_refused_as_another_source(
     images: Path, tmp_path: Path, nuclei_format: str
 ) -> None:
     for part in ("instances", "types"):
@@ -138,7 +140,7 @@ def test_other_types_beside_the_masks_are_another_store(
         ingest(open_source(str(images), **options), tmp_path / "store", progress=False)
 
 
-def test_the_same_path_comes_before_the_same_name(
+def test_equal_path_takes_precedence_over_equal_name(
     images: Path, masks: Path, tmp_path: Path
 ) -> None:
     write_geojson(nuclei(2), PANNUKE, masks / "A" / "p00.geojson")  # p00 otherwise has type 1
@@ -148,24 +150,24 @@ def test_the_same_path_comes_before_the_same_name(
     assert set(Nuclei.decode(np.asarray(store.array(NUCLEI_ARRAY)[row])).types) == {3}
 
 
-def test_what_cannot_be_used_is_rejected_and_counted(
+def test_unusable_segmentations_are_rejected_and_counted(
     images: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (masks / "p00.geojson").unlink()
     (masks / "p01.geojson").write_text("not json")
     write_geojson(nuclei(2), PANNUKE, masks / "p02.json")  # twice
-    bad = json.loads((masks / "p03.geojson").read_text())
-    bad["features"][0]["properties"]["classification"]["name"] = "Martian"
-    (masks / "p03.geojson").write_text(json.dumps(bad))
-    del bad["features"][0]["properties"]["classification"]
-    (masks / "p04.geojson").write_text(json.dumps(bad))
+    collection = json.loads((masks / "p03.geojson").read_text())
+    collection["features"][0]["properties"]["classification"]["name"] = "Martian"
+    (masks / "p03.geojson").write_text(json.dumps(collection))
+    del collection["features"][0]["properties"]["classification"]
+    (masks / "p04.geojson").write_text(json.dumps(collection))
     (masks / "p05.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(masks), "--split", "random"]
     assert run(arguments) == 0
-    message = capsys.readouterr().out
-    assert "contains 7 patches" in message
-    assert "5 rejected" in message
+    output = capsys.readouterr().out
+    assert "contains 7 patches" in output
+    assert "5 rejected" in output
     rejected = (store / "rejected.csv").read_text()
     for patch, reason in {
         "p00": "no segmentation: there is no file for p00",
@@ -183,8 +185,8 @@ def test_what_cannot_be_used_is_rejected_and_counted(
     assert "run without --strict" in capsys.readouterr().err
 
 
-def test_out_and_in_again_is_the_same(tmp_path: Path) -> None:
-    """Every drawn nucleus of synthetic tissue, through GeoJSON: same ids, types and pixels."""
+def test_exported_nuclei_can_be_ingested_unchanged(tmp_path: Path) -> None:
+    """All nuclei of synthetic tissue keep their ids, types and pixels through GeoJSON."""
     source = Synthetic(patches=27, patients=3, size=64)
     ingest(source, tmp_path / "first", progress=False, workers=1)
     first = Store.open(tmp_path / "first")
@@ -193,49 +195,49 @@ def test_out_and_in_again_is_the_same(tmp_path: Path) -> None:
         path = tmp_path / "images" / str(first.table["label"][row]) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(first.array("he")[row])).save(path)
-    again = open_source(str(tmp_path / "images"), nuclei=tmp_path / "out")
-    ingest(again, tmp_path / "second", split="random", progress=False, workers=1)
+    exported = open_source(str(tmp_path / "images"), nuclei=tmp_path / "out")
+    ingest(exported, tmp_path / "second", split="random", progress=False, workers=1)
     second = Store.open(tmp_path / "second")
     assert len(second.table) == 27
     for row, name in enumerate(second.table["id"]):
-        old = int(np.flatnonzero(first.table["id"] == Path(name).stem)[0])
+        first_row = int(np.flatnonzero(first.table["id"] == Path(name).stem)[0])
         np.testing.assert_array_equal(
-            second.array(NUCLEI_ARRAY)[row], first.array(NUCLEI_ARRAY)[old]
+            second.array(NUCLEI_ARRAY)[row], first.array(NUCLEI_ARRAY)[first_row]
         )
 
 
-def test_an_export_stays_in_its_folder(tissue: Store, tmp_path: Path) -> None:
+def test_export_outside_its_folder_is_refused(tissue: Store, tmp_path: Path) -> None:
     table = tissue.table.assign(id=[f"../../{name}" for name in tissue.table["id"]])
-    odd = Store(tissue.path, tissue.meta, table, tissue.arrays)
+    escaping = Store(tissue.path, tissue.meta, table, tissue.arrays)
     with pytest.raises(DataError, match="outside"):
-        export_geojson(odd, tmp_path / "deep" / "out")
+        export_geojson(escaping, tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("*.geojson"))
 
 
-def test_an_export_replaces_only_what_it_wrote(tissue: Store, tmp_path: Path) -> None:
-    few = Store(tissue.path, tissue.meta, tissue.table[:12], tissue.arrays)
+def test_export_replaces_only_its_own_files(tissue: Store, tmp_path: Path) -> None:
+    subset = Store(tissue.path, tissue.meta, tissue.table[:12], tissue.arrays)
     out = tmp_path / "out"
-    assert export_geojson(few, out) == 12
+    assert export_geojson(subset, out) == 12
     before = {path: path.read_bytes() for path in out.rglob("*.geojson")}
-    assert export_geojson(few, out) == 12 == len(before)
+    assert export_geojson(subset, out) == 12 == len(before)
     assert {path: path.read_bytes() for path in out.rglob("*.geojson")} == before
     last = sorted(before)[-1]
     last.write_text("mine")
     first = sorted(before)[0]
     first.unlink()
     with pytest.raises(DataError, match="was not written by this command; choose another folder"):
-        export_geojson(few, out)
+        export_geojson(subset, out)
     assert last.read_text() == "mine"
     assert not first.exists()  # nothing is written before all places are checked
-    ids = [f"{name}.png" for name in few.table["id"]]
+    ids = [f"{name}.png" for name in subset.table["id"]]
     ids[1] = ids[0].replace(".png", ".jpg")
-    twins = Store(few.path, few.meta, few.table.assign(id=ids), few.arrays)
+    twins = Store(subset.path, subset.meta, subset.table.assign(id=ids), subset.arrays)
     with pytest.raises(DataError, match=r"The ids '.*png' and '.*jpg' would both write"):
         export_geojson(twins, tmp_path / "twins")
     assert not (tmp_path / "twins").exists()
 
 
-def test_patches_without_tissue_classes_with_nuclei(
+def test_unlabelled_patches_with_nuclei_have_the_cell_task(
     images: Path, masks: Path, tmp_path: Path
 ) -> None:
     source = open_source(str(images), unlabelled=True, nuclei=masks)
@@ -247,13 +249,15 @@ def test_patches_without_tissue_classes_with_nuclei(
         store.select(task=build_task("tissue"))
 
 
-def test_an_ingest_of_other_nuclei_is_another(images: Path, masks: Path, tmp_path: Path) -> None:
+def test_ingest_without_nuclei_is_refused_as_another_source(
+    images: Path, masks: Path, tmp_path: Path
+) -> None:
     ingest(open_source(str(images), nuclei=masks), tmp_path / "store", progress=False)
     with pytest.raises(DataError, match="was not made from this source"):
         ingest(open_source(str(images)), tmp_path / "store", progress=False)
 
 
-def test_mistakes_are_answered(images: Path, tmp_path: Path) -> None:
+def test_invalid_nuclei_options_are_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no segmentation folder .*none"):
         open_source(str(images), nuclei=tmp_path / "none")
     (tmp_path / "empty").mkdir()
@@ -267,14 +271,14 @@ def test_mistakes_are_answered(images: Path, tmp_path: Path) -> None:
         open_source("synthetic", unlabelled=True)
 
 
-def origins(source: WithNuclei) -> dict[str, str]:
-    """Of each image, the file that it gets or the beginning of the reason why it gets none."""
+def matched_files(source: WithNuclei) -> dict[str, str]:
+    """The file of every image, or the first words of the reason why it has none."""
     result = {}
     for item in source.items():
         try:
             result[item.id] = source._file(item)[0].relative_to(source.folder).as_posix()
-        except UnreadablePatch as refused:
-            result[item.id] = str(refused).partition(":")[0]
+        except UnreadablePatch as error:
+            result[item.id] = str(error).partition(":")[0]
     return result
 
 
@@ -300,7 +304,7 @@ NONE, IMAGES, FILES = "no segmentation", "several images", "several segmentation
         (["A/\u00e9.png", "B/p.png"], ["A/e\u0301.json"], ["A/e\u0301.json", NONE]),
     ],
 )
-def test_a_file_serves_one_image(
+def test_file_is_matched_to_one_image(
     tmp_path: Path, names: list[str], files: list[str], expected: list[str]
 ) -> None:
     root = folder(tmp_path / "images", {name: k for k, name in enumerate(names)}, side=32)
@@ -310,7 +314,7 @@ def test_a_file_serves_one_image(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('{"cells": []}' if cells else '{"type": "FeatureCollection"}')
     source = WithNuclei(Folder(str(root)), tmp_path / "masks", PANNUKE)
-    assert origins(source) == dict(zip(names, expected, strict=True))
+    assert matched_files(source) == dict(zip(names, expected, strict=True))
 
 
 def test_pipes_and_folders_are_not_opened(images: Path, masks: Path) -> None:
@@ -324,21 +328,21 @@ def test_pipes_and_folders_are_not_opened(images: Path, masks: Path) -> None:
     for item in source.items():
         try:
             source.read(item)
-        except UnreadablePatch as refused:
-            reasons[Path(item.id).stem] = str(refused)
+        except UnreadablePatch as error:
+            reasons[Path(item.id).stem] = str(error)
     assert reasons["p00"].startswith("not a file: p00.geojson")
     assert reasons["p06"].startswith("not a file: p06.geojson")
     for name in members(nuclei_formats, NucleiFormat):
-        how = build(name, nuclei_formats, NucleiFormat)
-        for ending in how.suffixes:
-            pipe = masks / f"{name}{ending}"
+        nuclei_format = build(name, nuclei_formats, NucleiFormat)
+        for suffix in nuclei_format.suffixes:
+            pipe = masks / f"{name}{suffix}"
             os.mkfifo(pipe)
-            how.recognises(pipe)
+            nuclei_format.recognises(pipe)
             with pytest.raises(UnreadablePatch):
-                how.read(pipe, (32, 32))
+                nuclei_format.read(pipe, (32, 32))
 
 
-def test_what_is_left_out_is_counted(
+def test_skipped_annotations_are_counted(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for i in range(12):
@@ -354,7 +358,7 @@ def test_what_is_left_out_is_counted(
     assert len(Store.open(store).nuclei) == 60
 
 
-def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Path) -> None:
+def test_untyped_nuclei_are_a_view_without_a_task(images: Path, tmp_path: Path) -> None:
     for i in range(12):
         write_geojson(nuclei(i), PANNUKE, tmp_path / "masks" / f"p{i:02}.geojson")
         path = tmp_path / "masks" / f"p{i:02}.geojson"

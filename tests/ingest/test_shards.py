@@ -1,4 +1,4 @@
-"""Shards: which items each has, what is written and read, and which plan may go on."""
+"""Shards: their items, writing and reading, and which plan may be resumed."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def record(number: int) -> Record:
 REJECTED = Record(reason="grey image: convert")
 
 
-def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
+def test_shards_are_written_in_any_order_and_read_in_order(tmp_path: Path) -> None:
     shards = Shards(tmp_path, PLAN)
     assert [list(shards.items(number)) for number in shards.numbers] == [[0, 1], [2, 3], [4]]
     shards.write(2, [record(4)])
@@ -32,20 +32,20 @@ def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
     assert shards.missing() == [1]
     shards.write(1, [REJECTED, REJECTED])
     assert shards.missing() == []
-    again = Shards(tmp_path, PLAN)  # after a kill
-    for each in (shards, again):
-        assert each.records() == [REJECTED, record(1), REJECTED, REJECTED, record(4)]
+    reopened = Shards(tmp_path, PLAN)  # after a kill
+    for reader in (shards, reopened):
+        assert reader.records() == [REJECTED, record(1), REJECTED, REJECTED, record(4)]
     shards.write(1, [REJECTED])
     with pytest.raises(StorageError, match=r"000001.json is damaged; remove this file"):
-        again.records()
+        reopened.records()
 
 
 @pytest.mark.parametrize(("side", "items"), [(8, MAX_ITEMS), (1000, 20), (2000, 5), (10_000, 1)])
-def test_a_shard_is_of_so_many_items_and_bytes(side: int, items: int) -> None:
+def test_shard_size_is_limited_by_items_and_bytes(side: int, items: int) -> None:
     assert Plan.of("listing", 5, CONFIG, Shape({"he": ImageShape(side)}, None)).shard == items
 
 
-def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_plan_is_loaded_as_saved(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     files.write_json(path, PLAN)
     assert Plan.load(path) == PLAN

@@ -1,4 +1,4 @@
-"""Stains by patient: one patch is its own estimate, two laboratories become alike, pairs differ."""
+"""Stain normalisation by patient: a single patch, and patches of two laboratories."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from morefromless.synthesis import Patient, Rng, draw
 
 
 class Laboratories(Source):
-    """Drawn patches of two patients, the second of which are stained half as strongly."""
+    """Synthetic patches of two patients; those of the second are stained half as strongly."""
 
     def __init__(self, count: int, group: bool = True) -> None:
         self.count, self.group = count, group
@@ -37,34 +37,34 @@ class Laboratories(Source):
         return {"he": image}
 
 
-def test_a_patch_alone_is_normalised_as_the_modality_does() -> None:
+def test_single_patch_is_normalised_like_the_modality() -> None:
     source = Laboratories(2)
-    alone = StainNormalised(source)
-    for item in alone.items():
+    normalised = StainNormalised(source)
+    for item in normalised.items():
         image = torch.from_numpy(source.read(item)["he"])[None]
         expected = (Macenko().render(image, 64)[0].permute(1, 2, 0) * 255).round()
         # One pixel of glass is added to the group's.
-        difference = np.abs(alone.read(item)["he"].astype(int) - expected.numpy())
+        difference = np.abs(normalised.read(item)["he"].astype(int) - expected.numpy())
         assert difference.max() <= 1
-        assert not np.array_equal(alone.read(item)["he"], source.read(item)["he"])
+        assert not np.array_equal(normalised.read(item)["he"], source.read(item)["he"])
 
 
-def test_laboratories_become_alike_and_patches_keep_their_differences() -> None:
+def test_normalisation_aligns_laboratories_and_keeps_variation() -> None:
     source = Laboratories(24)
-    wrapped = StainNormalised(source)
-    items = wrapped.items()
-    before, after = (np.stack([s.read(i)["he"] for i in items]) for s in (source, wrapped))
+    normalised = StainNormalised(source)
+    items = normalised.items()
+    before, after = (np.stack([s.read(i)["he"] for i in items]) for s in (source, normalised))
 
-    def apart(images: npt.NDArray[np.uint8]) -> float:
+    def brightness_gap(images: npt.NDArray[np.uint8]) -> float:
         return float(abs(images[::2].mean() - images[1::2].mean()))
 
-    assert apart(after) < 0.1 * apart(before)
+    assert brightness_gap(after) < 0.1 * brightness_gap(before)
     strengths = estimate(torch.from_numpy(after)).strengths[::2]
     by_patch = Macenko().render(torch.from_numpy(before[::2]), 64).permute(0, 2, 3, 1) * 255
     assert strengths.std(0)[1] > 2 * estimate(by_patch).strengths.std(0)[1]
-    assert wrapped.remarks() == ["Stains are normalised for each of 2 patients or slides."]
+    assert normalised.remarks() == ["Stains are normalised for each of 2 patients or slides."]
 
 
-def test_groups_must_be_known() -> None:
+def test_unknown_groups_are_refused() -> None:
     with pytest.raises(DataError, match=r"that of .row 0. is not known; find it .*--group"):
         StainNormalised(Laboratories(2, group=False)).items()

@@ -1,4 +1,4 @@
-"""Slides become a store: tiles of tissue in registered arrays, with labels, places and previews."""
+"""Slides are tiled: tiles of tissue in registered arrays, with labels, positions and previews."""
 
 import json
 from pathlib import Path
@@ -31,8 +31,8 @@ def slides(tmp_path: Path) -> list[Path]:
     ]
 
 
-def tile(slides: list[Path], store: Path, *words: str) -> int:
-    return run(["tile", *map(str, slides), str(store), *WORDS, *words])
+def tile(slides: list[Path], store: Path, *options: str) -> int:
+    return run(["tile", *map(str, slides), str(store), *WORDS, *options])
 
 
 def annotate(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> None:
@@ -53,7 +53,7 @@ def annotate(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) ->
     (folder / f"{name}.geojson").write_text(json.dumps(document))
 
 
-def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Path) -> None:
+def test_arrays_are_registered_at_the_tile_positions(slides: list[Path], tmp_path: Path) -> None:
     assert tile(slides, tmp_path / "store", "--low-power", "16", "--context", "8") == 0
     store = Store.open(tmp_path / "store")
     sides = {name: array.shape[1:] for name, array in store.arrays.items()}
@@ -62,8 +62,8 @@ def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Pat
     assert scales == [4.0, 16.0, 8.0]
     assert set(store.table["group"]) == {"a", "b"}
     originals = {"a": drawn(1024, 0), "b": np.asarray(Image.open(slides[1]))}
-    around = ((16, 160), (16, 160), (0, 0))
-    padded = {n: np.pad(o, around, constant_values=255) for n, o in originals.items()}
+    padding = ((16, 160), (16, 160), (0, 0))
+    padded = {n: np.pad(o, padding, constant_values=255) for n, o in originals.items()}
     for row in range(0, len(store.table), 7):
         x, y, name = (store.table[c][row] for c in ("x", "y", "group"))
         image = padded[name]
@@ -76,7 +76,7 @@ def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Pat
         assert np.abs(store.arrays["context"][row] - wide).max() <= slack
 
 
-def test_levels_that_are_no_powers_of_two(
+def test_levels_need_not_be_powers_of_two(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Levels of 4 and 12 µm per px: 8 is read from the first, 16 from the second."""
@@ -103,9 +103,9 @@ def test_the_preview_shows_tissue_and_tiles(slides: list[Path], tmp_path: Path) 
     assert tile(slides[:1], tmp_path / "store") == 0
     picture = np.asarray(Image.open(tmp_path / "store/slides/a.png")).astype(int)
     red = (np.abs(picture - (230, 92, 92)) < 8).all(-1)
-    where = np.argwhere(red) / picture.shape[:2]
+    positions = np.argwhere(red) / picture.shape[:2]
     assert red.sum() > 1000
-    assert (where[:, 0] < 0.72).all()  # the tissue is in the upper part, ink in the lower
+    assert (positions[:, 0] < 0.72).all()  # the tissue is in the upper part, ink in the lower
 
 
 def test_annotations_label_tiles(
@@ -129,30 +129,30 @@ def test_annotations_label_tiles(
     assert "x tile that no annotation covers" in capsys.readouterr().out
 
 
-def test_tiles_without_annotation_are_kept_where_asked(
+def test_unlabelled_option_keeps_tiles_without_annotation(
     slides: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "annotations"
     regions = [("tumour", 0, 256, 160, 450), ("stroma", 160, 256, 352, 450)]
     annotate(folder, "a", *regions, ("Ignore*", 352, 256, 800, 450))
     assert tile(slides, tmp_path / "all") == 0
-    every = Store.open(tmp_path / "all").table.set_index("id")
-    kept = ["--annotations", str(folder), "--unlabelled", "--split", "test"]
-    assert tile(slides, tmp_path / "store", *kept) == 0
+    all_tiles = Store.open(tmp_path / "all").table.set_index("id")
+    options = ["--annotations", str(folder), "--unlabelled", "--split", "test"]
+    assert tile(slides, tmp_path / "store", *options) == 0
     assert "x tile to be ignored" in capsys.readouterr().out
     table = Store.open(tmp_path / "store").table.set_index("id")
     assert set(table["label"]) == {"tumour", "stroma", "unlabelled"}
     assert set(table.loc[table["group"] == "b", "label"]) == {"unlabelled"}
-    left_out = every.loc[every.index.difference(table.index)]
-    assert len(left_out)
-    assert set(left_out["group"]) == {"a"}
-    assert left_out["x"].between(352 - 16, 800).all()
-    assert left_out["y"].between(256 - 16, 450).all()
+    ignored = all_tiles.loc[all_tiles.index.difference(table.index)]
+    assert len(ignored)
+    assert set(ignored["group"]) == {"a"}
+    assert ignored["x"].between(352 - 16, 800).all()
+    assert ignored["y"].between(256 - 16, 450).all()
     assert tile(slides, tmp_path / "other", "--unlabelled") == 2
     assert "--unlabelled is for slides with --annotations" in capsys.readouterr().err
 
 
-def test_annotations_are_in_qupaths_frame(
+def test_annotations_use_qupath_coordinates(
     slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Slide, "origin", (352, 0))  # as of a MIRAX slide
@@ -163,9 +163,7 @@ def test_annotations_are_in_qupaths_frame(
     assert ((table["x"] + 16 < 352 + 160) == (table["label"] == "tumour")).all()
 
 
-def test_slides_that_give_nothing_are_named_and_the_others_taken(
-    slides: list[Path], tmp_path: Path
-) -> None:
+def test_unusable_slides_are_rejected_and_others_tiled(slides: list[Path], tmp_path: Path) -> None:
     empty = write_ome(tmp_path / "empty.ome.tif", drawn(1024)[800:], um_per_px=4.0)
     scaleless = write_ome(tmp_path / "scaleless.ome.tif", drawn(256), um_per_px=None)
     coarse = write_ome(tmp_path / "coarse.ome.tif", drawn(256), um_per_px=8.0)
@@ -173,18 +171,18 @@ def test_slides_that_give_nothing_are_named_and_the_others_taken(
     broken.write_bytes(b"nothing")
     assert tile([*slides, empty, scaleless, coarse, broken], tmp_path / "store") == 0
     rejected = (tmp_path / "store/rejected.csv").read_text()
-    for words in (
+    for message in (
         "no tissue: no tile of empty.ome.tif has 50% tissue; lower --tissue",
         "magnification unknown: ",
         "does not state its µm per pixel; give it with --um-per-px",
         "too coarse: coarse.ome.tif has 8 µm per px at best, coarser than 4; give --mpp 8 or more",
         "unreadable slide: ",
     ):
-        assert words in rejected
+        assert message in rejected
     assert set(Store.open(tmp_path / "store").table["group"]) == {"a", "b"}
 
 
-def test_one_scaleless_slide_is_refused_with_the_option(
+def test_single_slide_without_scale_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slide = write_ome(tmp_path / "a.ome.tif", drawn(1024), um_per_px=None)
@@ -195,7 +193,7 @@ def test_one_scaleless_slide_is_refused_with_the_option(
     assert tile([slide], tmp_path / "store", "--um-per-px", "4") == 0
 
 
-def test_a_damaged_tile_is_rejected_by_its_place(slides: list[Path], tmp_path: Path) -> None:
+def test_damaged_tiles_are_rejected_by_position(slides: list[Path], tmp_path: Path) -> None:
     import tifffile
 
     with tifffile.TiffFile(slides[1]) as file:
@@ -211,43 +209,43 @@ def test_a_damaged_tile_is_rejected_by_its_place(slides: list[Path], tmp_path: P
     assert (Store.open(tmp_path / "store").table["group"] == "b").sum() > 50
 
 
-def test_what_is_done_is_not_done_again(
+def test_finished_work_is_not_repeated(
     slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = (*slides, tmp_path / "store")
     config = TileConfig(paths=paths, mpp=4, size=32, workers=1)
 
-    def killed(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("morefromless.ingest.Shards.write", killed)
+        patch.setattr("morefromless.ingest.Shards.write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             ingest(Tiles(config), tmp_path / "store", progress=False)
     assert (tmp_path / "store.partial/slides/a.png").exists()
-    monkeypatch.setattr("morefromless.ingest.tiling.find_tissue", killed)
+    monkeypatch.setattr("morefromless.ingest.tiling.find_tissue", interrupt)
     report = ingest(Tiles(config), tmp_path / "store", progress=False)
     assert not report.already_existed
     assert not (tmp_path / "store.partial").exists()
     assert ingest(Tiles(config), tmp_path / "store", progress=False).already_existed
-    other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
+    other_config = TileConfig(paths=paths, mpp=8, size=32, workers=1)
     with pytest.raises(DataError, match="was not made from these slides with these options"):
-        Tiles(other).items()
+        Tiles(other_config).items()
 
 
-def test_a_kill_between_the_last_two_renames_is_mended(
+def test_kill_between_the_last_two_renames_is_repaired(
     slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TileConfig(paths=(*slides, tmp_path / "store"), mpp=4, size=32, workers=1)
     rename = Path.rename
 
-    def killed(path: Path, target: Path) -> Path:
+    def interrupt_rename(path: Path, target: Path) -> Path:
         if target == config.store:
             raise KeyboardInterrupt
         return rename(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", killed)
+        patch.setattr(Path, "rename", interrupt_rename)
         with pytest.raises(KeyboardInterrupt):
             ingest(Tiles(config), config.store, progress=False)
     assert (tmp_path / "store.partial/store/slides/a.png").exists()
@@ -260,9 +258,7 @@ def test_a_kill_between_the_last_two_renames_is_mended(
 
 
 @pytest.mark.parametrize(("slide", "part"), [("a/1.dcm", "a/2.dcm"), ("a.mrxs", "a/Data0.dat")])
-def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
-    tmp_path: Path, slide: str, part: str
-) -> None:
+def test_fingerprint_covers_every_file_of_a_slide(tmp_path: Path, slide: str, part: str) -> None:
     (tmp_path / "a").mkdir()
     for name in (slide, part):
         (tmp_path / name).write_bytes(b"half")
@@ -282,13 +278,13 @@ def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
         ({"paths": (Path("a.svs"),)}, "needs a slide and a store"),
     ],
 )
-def test_options_that_cannot_work(words: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(words: dict[str, object], message: str) -> None:
     options = {"paths": (Path("a.svs"), Path("store")), "mpp": 4.0, "size": 32, **words}
     with pytest.raises(ConfigError, match=message):
         TileConfig(**options)  # type: ignore[arg-type]
 
 
-def test_ingest_of_a_slide_names_the_command(
+def test_ingest_of_a_slide_suggests_mfl_tile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.svs").touch()
@@ -298,8 +294,8 @@ def test_ingest_of_a_slide_names_the_command(
     )
 
 
-def test_the_real_slides_give_tiles_of_tissue(tmp_path: Path) -> None:
-    """One states its scale; of the other, whose scale is not known, 0.5 µm is supposed."""
+def test_real_slides_are_tiled(tmp_path: Path) -> None:
+    """One slide states its scale; for the other one, 0.5 µm per px is assumed."""
     svs, tif = (real("wsi") / name for name in ("cmu-1-small-region.svs", "kidney-48-5.tif"))
     config = TileConfig(
         paths=(svs, tif, tmp_path / "store"),

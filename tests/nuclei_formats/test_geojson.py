@@ -21,8 +21,8 @@ def box(x: float, y: float, width: float, height: float) -> list[list[float]]:
     return [[x, y], [x + width, y], [x + width, y + height], [x, y + height], [x, y]]
 
 
-def polygon(*rings: list, **more: Any) -> dict[str, Any]:
-    return {"type": "Polygon", "coordinates": list(rings), **more}
+def polygon(*rings: list, **extra: Any) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings), **extra}
 
 
 def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
@@ -78,22 +78,27 @@ def test_no_features_are_no_nuclei(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_a_type_is_found_where_programs_put_it(tmp_path: Path, properties: Any, kind: Any) -> None:
+def test_type_is_read_from_the_keys_of_all_programs(
+    tmp_path: Path, properties: Any, kind: Any
+) -> None:
     assert read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), **properties)]).types == {1: kind}
 
 
-def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
+def test_cell_is_read_as_its_nucleus(tmp_path: Path) -> None:
     cell = {
         **feature(polygon(box(0, 0, 5, 5)), objectType="cell"),
         "nucleusGeometry": polygon(box(1, 1, 2, 2)),
     }
     assert (read(tmp_path, [cell]).instances > 0).sum() == 4
-    bare = [{**cell, "nucleusGeometry": None}, feature(polygon(box(0, 0, 5, 5)), objectType="cell")]
-    result = read(tmp_path, [cell, *bare])
+    without_nucleus = [
+        {**cell, "nucleusGeometry": None},
+        feature(polygon(box(0, 0, 5, 5)), objectType="cell"),
+    ]
+    result = read(tmp_path, [cell, *without_nucleus])
     assert (result.instances > 0).sum() == 4
     assert result.skipped == {"cell without nucleus": 2}
     with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells have no nucleusGeometry"):
-        read(tmp_path, bare)
+        read(tmp_path, without_nucleus)
 
 
 REGION = feature(polygon(box(0, 0, 8, 6)), classification={"name": "Tumor"})
@@ -115,9 +120,7 @@ NUCLEUS = feature(polygon(box(1, 1, 2, 2)), objectType="detection", classificati
         {"properties": {}, "objectType": "annotation"},
     ],
 )
-def test_regions_and_points_beside_nuclei_are_skipped_in_any_order(
-    tmp_path: Path, kind: dict[str, Any]
-) -> None:
+def test_regions_and_points_are_skipped_in_any_order(tmp_path: Path, kind: dict[str, Any]) -> None:
     objects = [{**REGION, **kind}, NUCLEUS, SPOT]
     for order in itertools.permutations(objects):
         result = read(tmp_path, list(order))
@@ -129,18 +132,18 @@ def test_regions_and_points_beside_nuclei_are_skipped_in_any_order(
 @pytest.mark.parametrize(
     "kind", [{"id": "PathTileObject"}, {"properties": {"object_type": "tile"}}]
 )
-def test_older_spellings_of_a_tile_are_tiles(tmp_path: Path, kind: dict[str, Any]) -> None:
+def test_older_spellings_of_tiles_are_recognised(tmp_path: Path, kind: dict[str, Any]) -> None:
     with pytest.raises(UnreadablePatch, match="not a nucleus: feature 1 is a QuPath "):
         read(tmp_path, [{**REGION, **kind}])
 
 
 def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
     text = json.dumps([NUCLEUS])
-    twice = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
-    assert read(tmp_path, twice).types == {1: "A"}
-    twice = text.replace('"objectType"', '"objectType": "tile", "objectType"')
+    repeated = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
+    assert read(tmp_path, repeated).types == {1: "A"}
+    repeated = text.replace('"objectType"', '"objectType": "tile", "objectType"')
     with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' occurs twice"):
-        read(tmp_path, twice)
+        read(tmp_path, repeated)
 
 
 def test_a_classification_within_a_text_is_parsed(tmp_path: Path) -> None:
@@ -164,40 +167,40 @@ def test_nuclei_are_the_same_in_any_order(
         if kind == "point":
             content["geometry"] = {"type": "Point", "coordinates": [x, 0]}
         if kind is not None:
-            spelled = {"bare cell": "cell", "point": "annotation"}.get(kind, kind)
-            content["properties"]["objectType"] = spelled
+            object_type = {"bare cell": "cell", "point": "annotation"}.get(kind, kind)
+            content["properties"]["objectType"] = object_type
         if kind == "cell":
             content |= {"geometry": polygon(box(0, 0, 8, 6)), "nucleusGeometry": shape}
         objects.append(content)
-    places = list(range(len(objects)))
-    order.shuffle(places)
+    positions = list(range(len(objects)))
+    order.shuffle(positions)
     results = []
-    for arranged in (objects, [objects[k] for k in places]):
+    for ordered in (objects, [objects[k] for k in positions]):
         try:
-            result = read(tmp_path_factory.getbasetemp(), arranged)
-        except UnreadablePatch as refused:
-            results.append(str(refused).partition(":")[0])
+            result = read(tmp_path_factory.getbasetemp(), ordered)
+        except UnreadablePatch as error:
+            results.append(str(error).partition(":")[0])
         else:
             pixels = {kind: result.instances == number for number, kind in result.types.items()}
             results.append(({k: v.tobytes() for k, v in pixels.items()}, result.skipped))
-    beside = {"detection", "cell", "bare cell"} & set(kinds)
-    nuclei = {"detection", "cell", None} if beside else {"annotation", None}
+    detected = {"detection", "cell", "bare cell"} & set(kinds)
+    nuclei = {"detection", "cell", None} if detected else {"annotation", None}
     if isinstance(results[0], str):
         assert isinstance(results[1], str)
-        assert not beside or not nuclei & set(kinds)
+        assert not detected or not nuclei & set(kinds)
     else:
         assert results[0] == results[1]
         assert len(results[0][0]) == sum(kind in nuclei for kind in kinds)
 
 
-def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
+def tiatoolbox_nucleus(x: int, side: int, box: Any, **properties: Any) -> dict[str, Any]:
     """A nucleus of side x side px as written by TIAToolbox, with any `box`."""
     corners = [[x, 1], [x, side], [x + side - 1, side], [x + side - 1, 1], [x, 1]]
-    return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **more)
+    return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **properties)
 
 
-def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path) -> None:
-    content = [traced(1, 3, [1, 1, 4, 4]), traced(5, 2, "[ 5, 1, 7, 3 ]")]
+def test_boxes_identify_outlines_through_pixel_centres(tmp_path: Path) -> None:
+    content = [tiatoolbox_nucleus(1, 3, [1, 1, 4, 4]), tiatoolbox_nucleus(5, 2, "[ 5, 1, 7, 3 ]")]
     result = read(tmp_path, content)
     assert [(result.instances == k).sum() for k in (1, 2)] == [9, 4]
     assert (read(tmp_path, content, convention="edges").instances == 1).sum() == 4
@@ -210,13 +213,13 @@ def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path)
     assert (read(tmp_path, [unclear], convention="edges").instances > 0).sum() == 9
 
 
-def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:
+def test_opencv_contours_need_the_convention_centres(tmp_path: Path) -> None:
     corners = [feature(polygon([[1, 1], [1, 3], [3, 3], [3, 1]]), type=1)]
     assert (read(tmp_path, corners).instances > 0).sum() == 4
     assert (read(tmp_path, corners, convention="centres").instances > 0).sum() == 9
 
 
-def test_parts_are_one_nucleus_or_each_one(tmp_path: Path) -> None:
+def test_parts_are_one_nucleus_or_several(tmp_path: Path) -> None:
     pieces = {"type": "MultiPolygon", "coordinates": [[box(0, 0, 2, 2)], [box(5, 5, 1, 1)]]}
     for content in (
         feature(pieces, type="Dead"),
@@ -225,30 +228,30 @@ def test_parts_are_one_nucleus_or_each_one(tmp_path: Path) -> None:
         result = read(tmp_path, [content, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
         assert result.types == {1: "Dead", 2: "Tumor"}
         assert (result.instances == 1).sum() == 5
-    gathered = [feature(pieces, objectType="annotation", classification={"name": "Dead"})]
+    annotation = [feature(pieces, objectType="annotation", classification={"name": "Dead"})]
     with pytest.raises(UnreadablePatch, match=r"several parts: feature 1 .* geojson:parts=each"):
-        read(tmp_path, gathered)
-    assert read(tmp_path, gathered, parts="one").types == {1: "Dead"}
-    each = read(tmp_path, gathered, parts="each")
-    assert each.types == {1: "Dead", 2: "Dead"}
-    assert [(each.instances == k).sum() for k in (1, 2)] == [4, 1]
+        read(tmp_path, annotation)
+    assert read(tmp_path, annotation, parts="one").types == {1: "Dead"}
+    separate = read(tmp_path, annotation, parts="each")
+    assert separate.types == {1: "Dead", 2: "Dead"}
+    assert [(separate.instances == k).sum() for k in (1, 2)] == [4, 1]
 
 
-def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
-    def at(z: int, t: int = 0, x: int = 0) -> dict[str, Any]:
+def test_several_planes_are_refused(tmp_path: Path) -> None:
+    def at_plane(z: int, t: int = 0, x: int = 0) -> dict[str, Any]:
         return feature(polygon(box(x, 0, 2, 2), plane={"c": -1, "z": z, "t": t}), type=1)
 
-    def high(z: float, x: int = 0) -> dict[str, Any]:
+    def at_height(z: float, x: int = 0) -> dict[str, Any]:
         return feature(polygon([[*point, z] for point in box(x, 0, 2, 2)]), type=1)
 
-    assert len(read(tmp_path, [at(2), at(2, x=3)]).types) == 2
-    assert len(read(tmp_path, [at(0), feature(polygon(box(3, 0, 2, 2)), type=1)]).types) == 2
-    assert len(read(tmp_path, [high(1.5), high(1.5, x=3)]).types) == 2
+    assert len(read(tmp_path, [at_plane(2), at_plane(2, x=3)]).types) == 2
+    assert len(read(tmp_path, [at_plane(0), feature(polygon(box(3, 0, 2, 2)), type=1)]).types) == 2
+    assert len(read(tmp_path, [at_height(1.5), at_height(1.5, x=3)]).types) == 2
     slanted = feature(polygon([[0, 0, 0], [2, 0, 1], [2, 2, 1], [0, 0, 0]]), type=1)
     for several in (
-        [at(1), at(2, x=3)],
-        [at(1), at(1, t=1, x=3)],
-        [high(1), high(2, x=3)],
+        [at_plane(1), at_plane(2, x=3)],
+        [at_plane(1), at_plane(1, t=1, x=3)],
+        [at_height(1), at_height(2, x=3)],
         [slanted],
     ):
         with pytest.raises(UnreadablePatch, match=r"several planes: .*; export one plane"):
@@ -294,18 +297,18 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
         ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px outside"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_content_is_refused_in_one_sentence(
     tmp_path: Path, content: Any, reason: str
 ) -> None:
-    with pytest.raises(UnreadablePatch, match=reason) as refused:
+    with pytest.raises(UnreadablePatch, match=reason) as error:
         read(tmp_path, content)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
+def test_only_geojson_is_recognised(tmp_path: Path) -> None:
     assert Geojson.recognises(tmp_path / "any.geojson")
     path = tmp_path / "a.json"
-    for content, own in (
+    for content, expected in (
         (json.dumps([ONE]), True),
         (json.dumps(ONE, indent=2), True),
         ("[]", False),
@@ -313,4 +316,4 @@ def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
         ('{"nuc": {"1": {"type": 1}}}', False),
     ):
         path.write_text(content)
-        assert Geojson.recognises(path) is own
+        assert Geojson.recognises(path) is expected

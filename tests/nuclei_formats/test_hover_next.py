@@ -26,11 +26,11 @@ HEADER: dict[str, Any] = {
 
 
 def write(folder: Path, entries: dict[str, bytes] | None = None, **header: Any) -> Path:
-    parts = {"0.0": MAP[:, :2].tobytes(), "0.1": np.pad(MAP[:, 2:], [(0, 0), (0, 1)]).tobytes()}
+    chunks = {"0.0": MAP[:, :2].tobytes(), "0.1": np.pad(MAP[:, 2:], [(0, 0), (0, 1)]).tobytes()}
     path = folder / "pinst_pp.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(".zarray", json.dumps({**HEADER, **header}))
-        for name, data in (entries or parts).items():
+        for name, data in (entries or chunks).items():
             archive.writestr(name, data)
     (folder / "class_inst.json").write_text('{"2": [3, [1, 0.5]], "1": [1, [0, 1.5]]}')
     return path
@@ -44,7 +44,7 @@ def test_instances_have_the_classes_of_the_table(tmp_path: Path) -> None:
     assert list(result.types.items()) == [(2, 3), (1, 1)]
 
 
-def test_a_file_of_zarr_itself_is_read(tmp_path: Path) -> None:
+def test_file_compressed_by_numcodecs_is_read(tmp_path: Path) -> None:
     numcodecs = pytest.importorskip("numcodecs", reason="comes with anndata")
     codec = numcodecs.Blosc(cname="lz4", clevel=3)
     stacked = np.zeros((1, 4, 4), "<i4")
@@ -73,14 +73,14 @@ def test_a_file_of_zarr_itself_is_read(tmp_path: Path) -> None:
         ({"compressor": {"id": "zlib"}}, "unreadable"),
     ],
 )
-def test_headers_that_ask_for_more_are_refused(tmp_path: Path, header: Any, reason: str) -> None:
+def test_unsupported_headers_are_refused(tmp_path: Path, header: Any, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
         HoverNext().read(write(tmp_path, **header), (2, 3))
 
 
-def test_floods_and_missing_tables_are_refused(tmp_path: Path) -> None:
-    flood = {"0.0": zlib.compress(bytes(2**22))}
-    path = write(tmp_path, flood, compressor={"id": "zlib"})
+def test_oversized_chunks_and_missing_tables_are_refused(tmp_path: Path) -> None:
+    oversized = {"0.0": zlib.compress(bytes(2**22))}
+    path = write(tmp_path, oversized, compressor={"id": "zlib"})
     with pytest.raises(UnreadablePatch, match="unreadable"):
         HoverNext().read(path, (2, 3))
     path = write(tmp_path)

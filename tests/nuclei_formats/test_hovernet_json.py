@@ -31,14 +31,14 @@ NUCLEI: dict[str, Any] = {
 }
 
 
-def written(path: Path, content: Any) -> Path:
+def write_json(path: Path, content: Any) -> Path:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
 @pytest.mark.parametrize("content", [{"mag": None, "nuc": NUCLEI}, {"nuc": NUCLEI}, NUCLEI])
 def test_nuclei_are_read_in_the_order_of_the_file(tmp_path: Path, content: Any) -> None:
-    path = written(tmp_path / "a.json", content)
+    path = write_json(tmp_path / "a.json", content)
     assert HovernetJson.recognises(path)
     result = HovernetJson().read(path, (3, 4))
     assert result.instances.tolist() == [[1, 1, 1, 2], [1, 1, 1, 0], [0] * 4]
@@ -46,18 +46,18 @@ def test_nuclei_are_read_in_the_order_of_the_file(tmp_path: Path, content: Any) 
 
 
 def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.json", {"mag": None, "nuc": {}})
+    path = write_json(tmp_path / "a.json", {"mag": None, "nuc": {}})
     assert HovernetJson.recognises(path)
     result = HovernetJson().read(path, (3, 4))
     assert not result.instances.any()
     assert not result.types
 
 
-def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.json", {"mag": 40, "nuc": NUCLEI})
+def test_magnification_of_file_and_images_must_match(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", {"mag": 40, "nuc": NUCLEI})
     assert HovernetJson.recognises(path)
-    same = build("hovernet-json:mag=40", nuclei_formats, NucleiFormat)
-    np.testing.assert_array_equal(same.read(path, (3, 4)).instances[0], [1, 1, 1, 2])
+    matching = build("hovernet-json:mag=40", nuclei_formats, NucleiFormat)
+    np.testing.assert_array_equal(matching.read(path, (3, 4)).instances[0], [1, 1, 1, 2])
     with pytest.raises(UnreadablePatch, match=r"magnification unknown: .* hovernet-json:mag=40"):
         HovernetJson().read(path, (3, 4))
     with pytest.raises(
@@ -78,8 +78,8 @@ def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
         "\x00\xff",
     ],
 )
-def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, content: str) -> None:
-    assert not HovernetJson.recognises(written(tmp_path / "a.json", content))
+def test_only_hovernet_json_is_recognised(tmp_path: Path, content: str) -> None:
+    assert not HovernetJson.recognises(write_json(tmp_path / "a.json", content))
     assert not HovernetJson.recognises(tmp_path / "none.json")
 
 
@@ -107,19 +107,19 @@ def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, content: str) -
         ({"nuc": {"1": NUCLEI["7"], "2": NUCLEI["7"]}}, "overlapping nuclei: nucleus 2 loses 6 of"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_content_is_refused_in_one_sentence(
     tmp_path: Path, content: Any, reason: str
 ) -> None:
     path = tmp_path / "a.json"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        written(path, content)
-    with pytest.raises(UnreadablePatch, match=reason) as refused:
+        write_json(path, content)
+    with pytest.raises(UnreadablePatch, match=reason) as error:
         HovernetJson().read(path, (3, 4))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
+def test_missing_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a\.json"):
         HovernetJson().read(tmp_path / "a.json", (3, 4))

@@ -14,7 +14,7 @@ from morefromless.nuclei_formats import TypedInstances
 from morefromless.nuclei_formats.mat import Mat
 
 MAP = np.array([[0, 5, 5], [2, 2, 0]], np.int32)
-DRAWN = np.array([[0, 3, 3], [1, 1, 0]], np.int32)
+TYPE_MAP = np.array([[0, 3, 3], [1, 1, 0]], np.int32)
 
 
 def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> TypedInstances:
@@ -23,37 +23,37 @@ def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> Typ
     return Mat().read(tmp_path / "a.mat", shape)
 
 
-def typed(result: TypedInstances) -> Nuclei:
+def typed_nuclei(result: TypedInstances) -> Nuclei:
     return Nuclei.typed(result.instances, result.types, CONSEP)
 
 
-def refusal(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> str:
+def error_message(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> str:
     """The reason, from the file or from the scheme."""
-    with pytest.raises(UnreadablePatch) as caught:
-        typed(read(tmp_path, shape, **content))
-    return str(caught.value)
+    with pytest.raises(UnreadablePatch) as error:
+        typed_nuclei(read(tmp_path, shape, **content))
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
     ("content", "types"),
     [
         ({"inst_type": [[1], [3]]}, {2: 1, 5: 3}),
-        ({"inst_type": [[1.0], [3.0]], "type_map": DRAWN}, {2: 1, 5: 3}),  # CoNSeP
-        ({"type_map": DRAWN.astype(float)}, {2: 1, 5: 3}),
+        ({"inst_type": [[1.0], [3.0]], "type_map": TYPE_MAP}, {2: 1, 5: 3}),  # CoNSeP
+        ({"type_map": TYPE_MAP.astype(float)}, {2: 1, 5: 3}),
         ({"inst_uid": [5, 2], "inst_type": [3, 1]}, {5: 3, 2: 1}),  # HoVer-Net
         ({"id": [[5], [2]], "class": [[3], [1]], "bbox": np.ones((2, 4))}, {5: 3, 2: 1}),  # Lizard
         ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus without a type
     ],
 )
 @pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
-def test_each_layout(tmp_path: Path, kind: type, content: dict, types: dict) -> None:
+def test_each_layout_is_read(tmp_path: Path, kind: type, content: dict, types: dict) -> None:
     result = read(tmp_path, inst_map=MAP.astype(kind), **content)
     np.testing.assert_array_equal(result.instances, MAP)
     assert list(result.types.items()) == list(types.items())
-    assert typed(result).types.tolist() == list(types.values())
+    assert typed_nuclei(result).types.tolist() == list(types.values())
 
 
-def test_an_image_without_nuclei(tmp_path: Path) -> None:
+def test_image_without_nuclei_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, inst_map=0 * MAP, inst_type=[]).types == {}
     assert read(tmp_path, inst_map=0 * MAP, type_map=0 * MAP, inst_type=[]).types == {}
 
@@ -69,14 +69,17 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
         ({"inst_type": [[1], [3]], "id": [[2], [2]]}, "several types: id 2 is listed 2 times;"),
         ({"inst_type": [[1], [7]]}, "type outside the scheme: '7' is not in consep"),
         (
-            {"inst_type": [[1], [4]], "type_map": DRAWN},
+            {"inst_type": [[1], [4]], "type_map": TYPE_MAP},
             "types disagree: nucleus 5 has type 4 in the",
         ),
         ({"inst_type": [[1], [1.5]]}, "float mask: inst_type holds fractions;"),
         ({"inst_type": "text"}, "instance without a type: 2, 5;"),
-        ({"inst_type": [[1], [3]], "type_map": DRAWN[:1]}, "another size: mask 3 x 1, image 3 x"),
-        ({"type_map": 0 * DRAWN}, "instance without a type: 2, 5;"),
-        ({"type_map": DRAWN + (MAP == 0)}, "type without an instance: 2 px"),
+        (
+            {"inst_type": [[1], [3]], "type_map": TYPE_MAP[:1]},
+            "another size: mask 3 x 1, image 3 x",
+        ),
+        ({"type_map": 0 * TYPE_MAP}, "instance without a type: 2, 5;"),
+        ({"type_map": TYPE_MAP + (MAP == 0)}, "type without an instance: 2 px"),
         ({"type_map": [[0, 3, 1], [1, 1, 0]]}, "instance of several types: id 5 has"),
         ({}, "instance without a type: 2, 5;"),
         ({"inst_map": MAP + 0.5, "inst_type": []}, "float mask: inst_map holds fractions;"),
@@ -88,24 +91,24 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_content_is_refused_in_one_sentence(
     tmp_path: Path, content: dict, reason: str
 ) -> None:
-    message = refusal(tmp_path, **{"inst_map": MAP, **content})
+    message = error_message(tmp_path, **{"inst_map": MAP, **content})
     assert message.startswith(reason)
     assert "; " in message
 
 
-def test_a_mask_of_another_size(tmp_path: Path) -> None:
-    assert refusal(tmp_path, (256, 250), inst_map=np.zeros((400, 500)), inst_type=[]) == (
+def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    assert error_message(tmp_path, (256, 250), inst_map=np.zeros((400, 500)), inst_type=[]) == (
         "another size: mask 500 x 400, image 250 x 256; give the mask of this image"
     )
 
 
-def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
-    flood = {"inst_map": np.zeros((1500, 1500)), "inst_type": [1]}
-    savemat(path, flood, do_compression=True)
+    oversized = {"inst_map": np.zeros((1500, 1500)), "inst_type": [1]}
+    savemat(path, oversized, do_compression=True)
     with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat has 18,?000,?0"):
         Mat().read(path, (2, 3))
     savemat(path, {"other": np.zeros((1500, 1500)), "inst_map": MAP}, do_compression=True)
@@ -115,7 +118,7 @@ def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Pat
     }  # not decompressed, because it is not needed
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     assert Mat.recognises(path)
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a.mat; "):

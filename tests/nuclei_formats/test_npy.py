@@ -19,25 +19,25 @@ def read(tmp_path: Path, mask: np.ndarray, shape: tuple[int, int] = (2, 2)) -> T
     return Npy().read(tmp_path / "a.npy", shape)
 
 
-def typed(result: TypedInstances, scheme: Scheme = CONIC) -> Nuclei:
+def typed_nuclei(result: TypedInstances, scheme: Scheme = CONIC) -> Nuclei:
     return Nuclei.typed(result.instances, result.types, scheme)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float64])
-def test_instances_and_types(tmp_path: Path, kind: type) -> None:
+def test_pairs_of_instances_and_types_are_read(tmp_path: Path, kind: type) -> None:
     result = read(tmp_path, PAIRS.astype(kind))
     np.testing.assert_array_equal(result.instances, PAIRS[..., 0])
     assert result.types == {2: 1, 5: 6}
-    assert typed(result).types.tolist() == [1, 6]
+    assert typed_nuclei(result).types.tolist() == [1, 6]
 
 
-def test_channels(tmp_path: Path) -> None:
+def test_channels_of_types_are_read(tmp_path: Path) -> None:
     mask = np.zeros((2, 2, 6))
     mask[0, 0, 3], mask[1, 1, 4] = 9, 9
     result = read(tmp_path, mask)
     assert result.instances.tolist() == [[1, 0], [0, 2]]
     assert result.types == {1: "Dead", 2: "Non-Neoplastic Epithelial"}
-    assert typed(result, PANNUKE).types.tolist() == [4, 5]
+    assert typed_nuclei(result, PANNUKE).types.tolist() == [4, 5]
     mask[0, 0, 0] = 1
     with pytest.raises(UnreadablePatch, match="overlapping nuclei: id 9 of Dead keeps 0 of 1 px"):
         read(tmp_path, mask)
@@ -59,12 +59,12 @@ def test_channels(tmp_path: Path) -> None:
         (np.array([[1, None]]), "unreadable: .* holds Python objects, which are not read"),
     ],
 )
-def test_what_cannot_be_used_is_refused(tmp_path: Path, mask: np.ndarray, reason: str) -> None:
+def test_unusable_arrays_are_refused(tmp_path: Path, mask: np.ndarray, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
-        typed(read(tmp_path, mask))
+        typed_nuclei(read(tmp_path, mask))
 
 
-def test_a_label_of_cellvit_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+def test_cellvit_label_is_refused_with_working_advice(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     label = {"inst_map": PAIRS[..., 0], "type_map": PAIRS[..., 1]}
     np.save(path, np.array(label, object), allow_pickle=True)
@@ -76,7 +76,7 @@ def test_a_label_of_cellvit_is_refused_with_advice_that_works(tmp_path: Path) ->
     assert Npy().read(path, (2, 2)).types
 
 
-def test_what_is_recognised(tmp_path: Path) -> None:
+def test_recognised_files(tmp_path: Path) -> None:
     folder = tmp_path / "instances"
     folder.mkdir()
     shapes = {"pairs": (4, 4, 2), "channels": (4, 4, 6), "map": (4, 4), "image": (4, 4, 3)}
@@ -84,7 +84,7 @@ def test_what_is_recognised(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", np.zeros(shape))
     np.save(folder / "pairs.npy", np.zeros((4, 4, 2)))
     (tmp_path / "garbage.npy").write_bytes(b"garbage")
-    known = {path.name for path in tmp_path.rglob("*.npy") if Npy.recognises(path)}
-    assert known == {"pairs.npy", "channels.npy"}
+    recognised = {path.name for path in tmp_path.rglob("*.npy") if Npy.recognises(path)}
+    assert recognised == {"pairs.npy", "channels.npy"}
     assert not Npy.recognises(folder / "pairs.npy")
     assert not Npy.recognises(tmp_path / "none.npy")

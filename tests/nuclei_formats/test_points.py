@@ -37,7 +37,7 @@ def test_points_are_discs_with_a_type(tmp_path: Path, text: str) -> None:
     assert result.types == {1: "Dead", 2: "2"}
 
 
-def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) -> None:
+def test_pixel_belongs_to_the_nearest_then_to_the_first_point(tmp_path: Path) -> None:
     for text, row in (
         ("x,y\n5,2\n1,2\n", [2, 2, 2, 1, 1, 1, 1]),
         ("x,y\n1,2\n4,2\n", [1, 1, 1, 2, 2, 2, 2]),
@@ -61,15 +61,15 @@ def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) 
         ("x,y\n1,1\n1.4,1.2\n", "overlapping nuclei: nucleus 1 is in the same pixel"),
     ],
 )
-def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_unusable_tables_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
         read(tmp_path, text)
 
 
-def test_what_is_recognised(tmp_path: Path) -> None:
-    for text, known in (("x,y,type\n", True), ("instance,type\n", False), ("", False)):
+def test_recognised_files(tmp_path: Path) -> None:
+    for text, recognised in (("x,y,type\n", True), ("instance,type\n", False), ("", False)):
         (tmp_path / "a.csv").write_text(text)
-        assert Points.recognises(tmp_path / "a.csv") is known
+        assert Points.recognises(tmp_path / "a.csv") is recognised
     with pytest.raises(ConfigError, match="no radius=-1"):
         Points(-1)
 
@@ -78,10 +78,10 @@ def test_discs_agree_with_distances() -> None:
     from morefromless.nuclei_formats.points import _discs
 
     rng = np.random.default_rng(0)
-    flat = rng.choice(40 * 40, 30, replace=False)
-    places = [(float(k % 40), float(k // 40)) for k in flat]
-    result = _discs(places, (40, 40), 4.0)
+    pixels = rng.choice(40 * 40, 30, replace=False)
+    centres = [(float(k % 40), float(k // 40)) for k in pixels]
+    result = _discs(centres, (40, 40), 4.0)
     y, x = np.mgrid[:40, :40]
-    distances = np.stack([np.hypot(x - a, y - b) for a, b in places])
+    distances = np.stack([np.hypot(x - a, y - b) for a, b in centres])
     expected = np.where(distances.min(0) <= 4, distances.argmin(0) + 1, 0)
     np.testing.assert_array_equal(result, expected)

@@ -99,8 +99,8 @@ def geojson(folder: Path) -> None:
 
 def label_images(folder: Path) -> None:
     instances, types = truth()
-    drawn = {"instances": instances, "types": np.append(0, types)[instances]}
-    for name, image in drawn.items():
+    images = {"instances": instances, "types": np.append(0, types)[instances]}
+    for name, image in images.items():
         (folder / name).mkdir()
         Image.fromarray(image.astype(np.uint8)).save(folder / name / "a.png")
 
@@ -132,9 +132,9 @@ def cellvit(folder: Path) -> None:
 
 
 def cellvit_geojson(folder: Path) -> None:
-    gathered: dict[int, list[Any]] = {}
+    parts_by_type: dict[int, list[Any]] = {}
     for (*_, kind), contour in zip(BOXES, contours(), strict=True):
-        gathered.setdefault(kind, []).append([[*contour.tolist(), contour[0].tolist()]])
+        parts_by_type.setdefault(kind, []).append([[*contour.tolist(), contour[0].tolist()]])
     features = [
         {
             "type": "Feature",
@@ -144,7 +144,7 @@ def cellvit_geojson(folder: Path) -> None:
                 "classification": {"name": PANNUKE.types[kind]},
             },
         }
-        for kind, parts in gathered.items()
+        for kind, parts in parts_by_type.items()
     ]
     (folder / "a_cells.geojson").write_text(json.dumps(features))
 
@@ -223,7 +223,7 @@ def read(images: Path, masks: Path) -> Nuclei:
     return Nuclei.decode(source.read(item)[NUCLEI_ARRAY])
 
 
-def listed(nuclei: Nuclei) -> list[tuple[int, int, bytes]]:
+def sorted_nuclei(nuclei: Nuclei) -> list[tuple[int, int, bytes]]:
     """Type, area and pixels of each nucleus, regardless of its number."""
     return sorted(
         (int(kind), int(area), (nuclei.instances == number).tobytes())
@@ -232,7 +232,7 @@ def listed(nuclei: Nuclei) -> list[tuple[int, int, bytes]]:
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda w: w.__name__)
-def test_in_out_and_in_again(write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_nuclei_survive_a_round_trip(write: Callable[[Path], None], tmp_path: Path) -> None:
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -240,7 +240,9 @@ def test_in_out_and_in_again(write: Callable[[Path], None], tmp_path: Path) -> N
     write(masks)
     first = read(images, masks)
     instances, types = truth()
-    assert listed(first) == listed(Nuclei(instances, types, np.ones(len(types), bool)))
+    assert sorted_nuclei(first) == sorted_nuclei(
+        Nuclei(instances, types, np.ones(len(types), bool))
+    )
     write_geojson(first, PANNUKE, tmp_path / "out" / "a.geojson")
     second = read(images, tmp_path / "out")
     np.testing.assert_array_equal(second.instances, first.instances)

@@ -1,5 +1,5 @@
 """TIAToolbox's .dat: a pickle that is not executed. tests/nuclei_formats/files has real files,
-made as described in test_tiatoolbox_db.py.
+created as described in test_tiatoolbox_db.py.
 """
 
 import io
@@ -21,14 +21,14 @@ from morefromless.nuclei_formats.tiatoolbox_dat import TiatoolboxDat
 from tests.nuclei_formats.test_tiatoolbox_db import FILES, MASK
 
 
-def nucleus(contour: Any, kind: Any = 1, **more: Any) -> dict[str, Any]:
+def nucleus(contour: Any, kind: Any = 1, **extra: Any) -> dict[str, Any]:
     return {
         "box": np.array([0, 0, 3, 3]),
         "centroid": np.array([1.0, 1.0]),
         "contour": contour,
         "prob": np.float64(0.5),
         "type": kind,
-        **more,
+        **extra,
     }
 
 
@@ -36,7 +36,7 @@ CORNERS = np.array([[0, 0], [0, 1], [2, 1], [2, 0]], np.int32)
 NUCLEI = {"b" * 32: nucleus(CORNERS, 2), "a" * 32: nucleus(np.array([[3, 2]]), None)}
 
 
-class Runs:
+class CreatesFile:
     """Unpickling this object creates a file."""
 
     def __init__(self, path: Path) -> None:
@@ -78,14 +78,14 @@ def test_nuclei_are_read_in_the_order_of_the_file(
     ],
     ids=["float", "big endian", "fortran", "strided", "list"],
 )
-def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None:
+def test_arrays_of_any_layout_are_equal(tmp_path: Path, contour: Any) -> None:
     joblib.dump({1: nucleus(contour)}, tmp_path / "a.dat")
     result = TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
     assert result.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0] * 4]
 
 
 @pytest.mark.parametrize(
-    ("kind", "read"),
+    ("kind", "expected"),
     [
         (np.int64(3), 3),
         (np.uint8(3), 3),
@@ -95,14 +95,14 @@ def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None
         (None, None),
     ],
 )
-def test_types_are_numbers_or_names(tmp_path: Path, kind: Any, read: Any) -> None:
+def test_types_are_numbers_or_names(tmp_path: Path, kind: Any, expected: Any) -> None:
     joblib.dump({np.int64(5): nucleus(CORNERS, kind)}, tmp_path / "a.dat")
-    assert TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types == {1: read}
+    assert TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types == {1: expected}
 
 
-def test_a_plain_pickle_of_the_same_is_read(tmp_path: Path) -> None:
-    shared = {1: nucleus(CORNERS), 2: nucleus(CORNERS + np.array([0, 2]))}
-    (tmp_path / "a.dat").write_bytes(pickle.dumps(shared, protocol=4))
+def test_plain_pickle_is_read(tmp_path: Path) -> None:
+    nuclei = {1: nucleus(CORNERS), 2: nucleus(CORNERS + np.array([0, 2]))}
+    (tmp_path / "a.dat").write_bytes(pickle.dumps(nuclei, protocol=4))
     assert len(TiatoolboxDat().read(tmp_path / "a.dat", (5, 4)).types) == 2
 
 
@@ -111,14 +111,14 @@ def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
     assert not TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).instances.any()
 
 
-def test_equal_scales_are_fine(tmp_path: Path) -> None:
+def test_equal_resolutions_are_accepted(tmp_path: Path) -> None:
     scale = {"resolution": 0.25, "units": "mpp"}
     content = {**NUCLEI, "proc_resolution": scale, "base_resolution": dict(scale)}
     joblib.dump(content, tmp_path / "a.dat")
     assert len(TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types) == 2
 
 
-def objects(*values: Any) -> np.ndarray:
+def object_array(*values: Any) -> np.ndarray:
     content = np.empty(len(values), object)
     content[:] = values
     return content
@@ -126,30 +126,28 @@ def objects(*values: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("compress", [0, 3])
 @pytest.mark.parametrize(
-    "place",
+    "embed",
     [
         lambda bomb: bomb,
         lambda bomb: {1: bomb},
         lambda bomb: {1: nucleus(bomb)},
         lambda bomb: {1: nucleus(CORNERS, bomb)},
-        lambda bomb: {1: nucleus(objects(bomb))},
-        lambda bomb: {1: nucleus(CORNERS), "more": [({"x": objects(CORNERS, [bomb])},)]},
+        lambda bomb: {1: nucleus(object_array(bomb))},
+        lambda bomb: {1: nucleus(CORNERS), "more": [({"x": object_array(CORNERS, [bomb])},)]},
         lambda bomb: np.array([(1, bomb)], dtype=[("a", int), ("b", object)]),
     ],
 )
-def test_nothing_that_a_file_asks_for_is_run(
-    tmp_path: Path, place: Callable[[Any], Any], compress: int
+def test_calls_in_the_pickle_are_not_executed(
+    tmp_path: Path, embed: Callable[[Any], Any], compress: int
 ) -> None:
-    path, made = tmp_path / "a.dat", tmp_path / "made"
-    joblib.dump(place(Runs(made)), path, compress=compress)
-    with pytest.raises(
-        UnreadablePatch, match=r"not data: the file needs .*not executed"
-    ) as refused:
+    path, created = tmp_path / "a.dat", tmp_path / "made"
+    joblib.dump(embed(CreatesFile(created)), path, compress=compress)
+    with pytest.raises(UnreadablePatch, match=r"not data: the file needs .*not executed") as error:
         TiatoolboxDat().read(path, (3, 4))
-    assert "\n" not in str(refused.value)
-    assert not made.exists()
+    assert "\n" not in str(error.value)
+    assert not created.exists()
     joblib.load(path)  # a plain load does execute the file
-    assert made.exists()
+    assert created.exists()
 
 
 @pytest.mark.parametrize(
@@ -170,17 +168,19 @@ def test_nothing_that_a_file_asks_for_is_run(
         b"\x80\x02}))s.",
     ],
 )
-def test_every_way_of_asking_for_more_is_refused(tmp_path: Path, steps: bytes) -> None:
+def test_unsupported_opcodes_are_refused(tmp_path: Path, steps: bytes) -> None:
     (tmp_path / "a.dat").write_bytes(steps)
     with pytest.raises(UnreadablePatch, match=r"not data: |unreadable: a.dat is not a dictionary"):
         TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
 
 
 @pytest.mark.parametrize("compress", [0, 3])
-def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int) -> None:
-    path, whole = tmp_path / "a.dat", io.BytesIO()
-    joblib.dump(NUCLEI, whole, compress=compress)
-    data = whole.getvalue()
+def test_truncated_or_damaged_file_is_refused_in_one_sentence(
+    tmp_path: Path, compress: int
+) -> None:
+    path, buffer = tmp_path / "a.dat", io.BytesIO()
+    joblib.dump(NUCLEI, buffer, compress=compress)
+    data = buffer.getvalue()
     for size in range(1, len(data), 3):
         path.write_bytes(data[:size])
         with pytest.raises(UnreadablePatch, match=r"unreadable: a.dat is no"):
@@ -188,13 +188,13 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
     rng, reasons = np.random.default_rng(0), []
     for _ in range(300):
         broken = bytearray(data)
-        for place in rng.integers(0, len(data), 3):
-            broken[place] = rng.integers(256)
+        for index in rng.integers(0, len(data), 3):
+            broken[index] = rng.integers(256)
         path.write_bytes(broken)
         try:
             TiatoolboxDat().read(path, (3, 4))
-        except UnreadablePatch as refused:
-            reasons.append(str(refused))
+        except UnreadablePatch as error:
+            reasons.append(str(error))
     assert len(reasons) > 50
     assert all(reason.isprintable() for reason in reasons)
 
@@ -226,16 +226,16 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
         ({"proc_resolution": {}}, "unreadable: the file's resolution is not a number"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_content_is_refused_in_one_sentence(
     tmp_path: Path, content: Any, reason: str
 ) -> None:
     joblib.dump(content, tmp_path / "a.dat")
-    with pytest.raises(UnreadablePatch, match=reason) as refused:
+    with pytest.raises(UnreadablePatch, match=reason) as error:
         TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_other_files_and_floods_are_refused(
+def test_other_and_oversized_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.dat"

@@ -1,4 +1,4 @@
-"""TIAToolbox's annotation store, made here with plain SQLite and once with TIAToolbox itself."""
+"""TIAToolbox's annotation store, written here with SQLite, and once with TIAToolbox."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats.tiatoolbox_db import TiatoolboxDb
 
 FILES = Path(__file__).parent / "files"
-"""Made with tiatoolbox 2.1.3 from the mask below:
+"""Created with tiatoolbox 2.1.3 from the mask below:
 
     contour = cv2.findContours(part, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0][0][:, 0]
     nuclei[uuid] = {"box": ..., "centroid": ..., "contour": contour, "prob": np.float64(0.5),
@@ -37,25 +37,27 @@ SQUARE = shapely.box(1, 1, 3, 3)
 
 def store(path: Path, rows: list[tuple[Any, Any]], compression: str | None = "zlib") -> Path:
     """A store of version 1.0.1 without its spatial index."""
-    with closing(sqlite3.connect(path)) as made:
-        made.executescript(
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
             "CREATE TABLE metadata (key TEXT UNIQUE, value TEXT);"
             "CREATE TABLE annotations(id INTEGER PRIMARY KEY, key TEXT UNIQUE, objtype TEXT,"
             "cx FLOAT NOT NULL, cy FLOAT NOT NULL, geometry BLOB, properties TEXT,"
             "area FLOAT NOT NULL);"
         )
-        made.execute("INSERT INTO metadata VALUES ('compression', ?)", (json.dumps(compression),))
+        connection.execute(
+            "INSERT INTO metadata VALUES ('compression', ?)", (json.dumps(compression),)
+        )
         for number, (geometry, properties) in enumerate(rows):
             if isinstance(geometry, shapely.Geometry):
                 geometry = shapely.to_wkb(geometry)
                 geometry = zlib.compress(geometry) if compression else geometry
             if not isinstance(properties, str):
                 properties = json.dumps(properties)
-            made.execute(
+            connection.execute(
                 "INSERT INTO annotations VALUES (NULL, ?, 'Polygon', 0, 0, ?, ?, 0)",
                 (str(-number), geometry, properties),
             )
-        made.commit()
+        connection.commit()
     return path
 
 
@@ -125,16 +127,16 @@ def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
         ((b"\x01\xeb\x03\0\0\0\0\0\0", {}), None, "unreadable: .* not well-known binary"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(
+def test_unusable_rows_are_refused_in_one_sentence(
     tmp_path: Path, row: tuple[Any, Any], compression: str | None, reason: str
 ) -> None:
     path = store(tmp_path / "a.db", [(SQUARE, {"type": 1}), row], compression)
-    with pytest.raises(UnreadablePatch, match=reason) as refused:
+    with pytest.raises(UnreadablePatch, match=reason) as error:
         TiatoolboxDb().read(path, (4, 6))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_other_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_other_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a.db"):
         TiatoolboxDb().read(path, (4, 6))
@@ -143,15 +145,15 @@ def test_other_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     assert not TiatoolboxDb.recognises(path)
     with pytest.raises(UnreadablePatch, match=r"unreadable: a.db is not a valid SQLite file"):
         TiatoolboxDb().read(path, (4, 6))
-    whole = (FILES / "tiatoolbox.db").read_bytes()
+    content = (FILES / "tiatoolbox.db").read_bytes()
     for size in (0, 100, 512, 1024, 2000, 4096):
-        path.write_bytes(whole[:size])
+        path.write_bytes(content[:size])
         with pytest.raises(UnreadablePatch, match=r"unreadable: a.db is no"):
             TiatoolboxDb().read(path, (12, 16))
     view = "CREATE VIEW annotations AS SELECT 1; CREATE TABLE metadata (key, value);"
     for script in ("CREATE TABLE other (x);", view):
         path.unlink()
-        with closing(sqlite3.connect(path)) as made:
-            made.executescript(script)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
         with pytest.raises(UnreadablePatch, match=r"unreadable: a.db is not an annotation store"):
             TiatoolboxDb().read(path, (4, 6))

@@ -33,14 +33,12 @@ def blobs(n: int, dim: int, classes: int, spread: float, seed: int = 0) -> tuple
     return centres[labels] + spread * torch.randn(n, dim, generator=draw), labels
 
 
-def hits(probe: LinearProbe, x: Tensor, y: Tensor) -> float:
+def accuracy(probe: LinearProbe, x: Tensor, y: Tensor) -> float:
     return float((probe.logits(x).argmax(1) == y).float().mean())
 
 
 @pytest.mark.parametrize(("batch", "options"), [(128, {}), (64, {"batch": 64})])
-def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy(
-    batch: int, options: dict[str, int]
-) -> None:
+def test_linear_probe_matches_a_plain_torch_loop(batch: int, options: dict[str, int]) -> None:
     x, y = blobs(150, 6, 3, 1.0)
     probe = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, seed=3, **options)
 
@@ -62,7 +60,7 @@ def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy(
     torch.testing.assert_close(probe.bias, layer.bias.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_linear_probe_converges_to_logistic_regression_where_classes_overlap() -> None:
+def test_linear_probe_converges_to_logistic_regression() -> None:
     x, y = blobs(600, 4, 3, 1.5)
     probe = fit_linear_probe(x, y, 3, epochs=1000, lr=5e-2, batch=600)
     reference = LogisticRegression(C=1e6, tol=1e-8, max_iter=2000).fit(x.numpy(), y.numpy())
@@ -75,37 +73,37 @@ def test_linear_probe_separates_separable_classes() -> None:
     x, y = blobs(400, 16, 5, 0.1)
     reference = LogisticRegression(C=1e6, max_iter=2000).fit(x.numpy(), y.numpy())
     assert reference.score(x.numpy(), y.numpy()) == 1
-    assert hits(fit_linear_probe(x, y, 5, lr=1e-2), x, y) == 1
+    assert accuracy(fit_linear_probe(x, y, 5, lr=1e-2), x, y) == 1
 
 
-def test_linear_probe_depends_on_its_seed_alone() -> None:
+def test_linear_probe_depends_only_on_its_seed() -> None:
     x, y = blobs(200, 8, 3, 1.0)
     state = torch.get_rng_state()
     first = fit_linear_probe(x, y, 3, epochs=3, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(99)
-    again = fit_linear_probe(x, y, 3, epochs=3, seed=1)
-    assert torch.equal(first.weight, again.weight)
-    assert torch.equal(first.bias, again.bias)
+    repeated = fit_linear_probe(x, y, 3, epochs=3, seed=1)
+    assert torch.equal(first.weight, repeated.weight)
+    assert torch.equal(first.bias, repeated.bias)
     assert not torch.equal(first.weight, fit_linear_probe(x, y, 3, epochs=3, seed=2).weight)
 
 
-def test_linear_probe_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+def test_linear_probe_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread_counts = []
     step = softmax.adam
 
-    def spied(*given: Any, **options: Any) -> None:
-        seen.append(torch.get_num_threads())
-        step(*given, **options)
+    def recording_adam(*args: Any, **options: Any) -> None:
+        thread_counts.append(torch.get_num_threads())
+        step(*args, **options)
 
-    monkeypatch.setattr(softmax, "adam", spied)
+    monkeypatch.setattr(softmax, "adam", recording_adam)
     with threads(2):
         fit_linear_probe(*blobs(200, 8, 3, 1.0), 3, epochs=3)
         assert torch.get_num_threads() == 2
-    assert set(seen) == {1}
+    assert set(thread_counts) == {1}
 
 
-def test_linear_probe_may_be_fitted_within_inference_mode_and_autocast() -> None:
+def test_linear_probe_ignores_inference_mode_and_autocast() -> None:
     x, y = blobs(200, 8, 3, 1.0)
     plain = fit_linear_probe(x, y, 3, epochs=3)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -114,16 +112,16 @@ def test_linear_probe_may_be_fitted_within_inference_mode_and_autocast() -> None
     assert torch.equal(inside.weight, plain.weight)
 
 
-def test_standardised_probe_takes_raw_features_and_ignores_their_scale() -> None:
+def test_standardised_probe_ignores_the_scale_of_features() -> None:
     x, y = blobs(300, 8, 3, 0.5)
     scaled = 1e-3 * x * torch.arange(1, 9) + 5
     scaled = torch.cat([scaled, torch.full((300, 1), 0.1)], 1)  # a feature that never varies
     x = torch.cat([x, torch.zeros(300, 1)], 1)
-    one = fit_linear_probe(x, y, 3, epochs=20, lr=1e-2, standardise=True)
-    other = fit_linear_probe(scaled, y, 3, epochs=20, lr=1e-2, standardise=True)
-    torch.testing.assert_close(other.logits(scaled), one.logits(x), rtol=0, atol=0.02)
+    expected = fit_linear_probe(x, y, 3, epochs=20, lr=1e-2, standardise=True)
+    standardised = fit_linear_probe(scaled, y, 3, epochs=20, lr=1e-2, standardise=True)
+    torch.testing.assert_close(standardised.logits(scaled), expected.logits(x), rtol=0, atol=0.02)
     unscaled = fit_linear_probe(scaled, y, 3, epochs=20, lr=1e-2)
-    assert hits(unscaled, scaled, y) < hits(other, scaled, y) - 0.1
+    assert accuracy(unscaled, scaled, y) < accuracy(standardised, scaled, y) - 0.1
 
 
 @pytest.mark.parametrize(("n", "dim", "classes"), [(300, 20, 4), (40, 90, 4), (300, 20, 2)])
@@ -141,12 +139,12 @@ def test_ridge_probe_equals_scikit_learn(n: int, dim: int, classes: int) -> None
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
 
 
-def test_ridge_probe_does_not_depend_on_the_units_or_copies_of_features() -> None:
+def test_ridge_probe_ignores_units_and_copies_of_features() -> None:
     x, y = blobs(100, 12, 3, 1.0)
     logits = fit_ridge_probe(x, y, 3).logits(x)
-    for same in (1000 * x, torch.cat([x, x], 1), torch.cat([x, torch.ones(100, 50)], 1)):
+    for equivalent in (1000 * x, torch.cat([x, x], 1), torch.cat([x, torch.ones(100, 50)], 1)):
         torch.testing.assert_close(
-            fit_ridge_probe(same, y, 3).logits(same), logits, rtol=0, atol=1e-4
+            fit_ridge_probe(equivalent, y, 3).logits(equivalent), logits, rtol=0, atol=1e-4
         )
 
 
@@ -160,7 +158,7 @@ def test_ridge_probe_of_a_collapsed_encoder_predicts_class_frequencies(
 
 
 @pytest.mark.parametrize("fit", [fit_linear_probe, fit_ridge_probe])
-def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
+def test_invalid_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
     x, y = blobs(20, 4, 3, 1.0)
     with pytest.raises(DataError, match="from 0 to 2, but the probe has 2 classes"):
         fit(x, y, 2)
@@ -171,49 +169,49 @@ def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
         fit(x, y, 3)
 
 
-def test_features_may_be_finite_though_their_sum_is_not() -> None:
+def test_finite_features_with_an_infinite_sum_are_accepted() -> None:
     largest = torch.full((4, 3), torch.finfo(torch.float32).max)
     check_features(largest, torch.tensor([0, 1, 0, 1]), 2)
 
 
-def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> None:
+def test_label_subsets_are_nested_and_have_every_class() -> None:
     labels = np.repeat([0, 1, 2], [100, 40, 6])
-    found = {share: label_subset(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
-    np.testing.assert_array_equal(found[1.0], np.arange(146))
-    assert [np.bincount(labels[rows]).tolist() for rows in found.values()] == [
+    subsets = {share: label_subset(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
+    np.testing.assert_array_equal(subsets[1.0], np.arange(146))
+    assert [np.bincount(labels[rows]).tolist() for rows in subsets.values()] == [
         [100, 40, 6],
         [30, 12, 2],
         [10, 4, 1],
         [1, 1, 1],
     ]
-    assert set(found[0.01]) < set(found[0.1]) < set(found[0.3])
-    assert set(label_subset(labels, 0.1, 8)) != set(found[0.1])
+    assert set(subsets[0.01]) < set(subsets[0.1]) < set(subsets[0.3])
+    assert set(label_subset(labels, 0.1, 8)) != set(subsets[0.1])
 
 
-def fitted(options: Probe, x: Tensor, y: Tensor, classes: int) -> FittedProbe:
+def fit_probe(options: Probe, x: Tensor, y: Tensor, classes: int) -> FittedProbe:
     method = build_probe(options)
     return method.fitted(method.fit(x, y, classes, options, seed=3))
 
 
-def test_neighbours_vote_as_scikit_learn_s_do() -> None:
-    (x, y), (asked, _) = blobs(300, 8, 3, 1.5), blobs(50, 8, 3, 1.5, seed=1)
+def test_nearest_neighbours_match_scikit_learn() -> None:
+    (x, y), (queries, _) = blobs(300, 8, 3, 1.5), blobs(50, 8, 3, 1.5, seed=1)
     reference = KNeighborsClassifier(7, metric="cosine").fit(x.numpy(), y.numpy())
-    found = fitted(Probe(probe="knn:7"), x, y, 3).probabilities(asked)
-    np.testing.assert_allclose(found, reference.predict_proba(asked.numpy()), atol=1e-6)
+    probabilities = fit_probe(Probe(probe="knn:7"), x, y, 3).probabilities(queries)
+    np.testing.assert_allclose(probabilities, reference.predict_proba(queries.numpy()), atol=1e-6)
     with pytest.raises(ConfigError, match=r"knn:300 uses all of the 300 .* such as knn:1"):
-        fitted(Probe(probe="knn:300"), x, y, 3)  # the same prediction for every patch
+        fit_probe(Probe(probe="knn:300"), x, y, 3)  # the same prediction for every patch
 
 
-def test_a_probe_by_name_is_the_function_that_fits_it() -> None:
+def test_named_probe_matches_its_fit_function() -> None:
     x, y = blobs(150, 6, 3, 1.0)
     options = Probe(probe_epochs=5, probe_lr=1e-2, standardise=True)
     plain = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, standardise=True, seed=3)
     for probe, spec in ((plain, options), (fit_ridge_probe(x, y, 3), Probe(probe="ridge"))):
-        assert torch.equal(fitted(spec, x, y, 3).probabilities(x), probe.probabilities(x))
+        assert torch.equal(fit_probe(spec, x, y, 3).probabilities(x), probe.probabilities(x))
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (Probe(probe="knn:0"), "uses no neighbours"),
         (Probe(probe="ridge:-1"), "is not a valid penalty"),
@@ -222,6 +220,6 @@ def test_a_probe_by_name_is_the_function_that_fits_it() -> None:
         (Probe(probe="ridge", probe_epochs=5), "has no --probe-epochs"),
     ],
 )
-def test_a_probe_that_cannot_be_is_one_sentence(options: Probe, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_invalid_probe_options_are_refused(options: Probe, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         build_probe(options)

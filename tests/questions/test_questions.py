@@ -36,7 +36,7 @@ def values(reply: Reply) -> dict[tuple[str, str], float]:
     return {(score.row, score.column): score.value for score in reply.scores}
 
 
-def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
+def test_few_shot_matches_scikit_learn(run: Run, tissue: Store) -> None:
     (reply,) = evaluate_questions(
         run, tissue, [build_question("few-shot:shots=1/5,draws=3")], Probe(probe="knn:1"), "tissue"
     )
@@ -64,47 +64,48 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     assert [row[0] for row in table.rows] == ["1", "5"]
     assert " ± " in table.rows[0][1]
     assert len(reply.notes) == 1
-    least = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
-    many = build_question(f"few-shot:shots={least + 1},draws=1")
-    (more,) = evaluate_questions(run, tissue, [many], Probe(labels=0.4), "tissue")
+    smallest_class = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
+    many = build_question(f"few-shot:shots={smallest_class + 1},draws=1")
+    (larger_reply,) = evaluate_questions(run, tissue, [many], Probe(labels=0.4), "tissue")
     assert (
-        more.notes[0] == "Accuracy of a linear probe on the test patches: one draw of the labels."
+        larger_reply.notes[0]
+        == "Accuracy of a linear probe on the test patches: one draw of the labels."
     )
-    assert {score.spread for score in more.scores} == {None}
-    assert f" {least}" in more.notes[-1]
-    assert "have fewer training patches; all are used" in more.notes[-1]
+    assert {score.spread for score in larger_reply.scores} == {None}
+    assert f" {smallest_class}" in larger_reply.notes[-1]
+    assert "have fewer training patches; all are used" in larger_reply.notes[-1]
 
 
-def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recall_matches_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("morefromless.questions.retrieval.QUERIES_PER_BATCH", 7)
     draw = torch.Generator().manual_seed(0)
     queries = torch.randn(40, 8, generator=draw)
     gallery = queries + torch.randn(40, 8, generator=draw)
     ranks = []
     for number, query in enumerate(queries):
-        near = cosine_similarity(query[None], gallery)
-        ranks.append(int((near > near[number]).sum()) + 1)
+        similarities = cosine_similarity(query[None], gallery)
+        ranks.append(int((similarities > similarities[number]).sum()) + 1)
     expected = [float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 40)]
     np.testing.assert_allclose(recalls(queries, gallery, (1, 5, 40)), expected, rtol=1e-6)
-    for same in (1.0, torch.nan):  # collapsed, or diverged
-        alike = torch.full((9, 3), same)
-        assert recalls(alike, alike, (1, 8, 9)) == [0.0, 0.0, 1.0]
+    for value in (1.0, torch.nan):  # collapsed, or diverged
+        identical = torch.full((9, 3), value)
+        assert recalls(identical, identical, (1, 8, 9)) == [0.0, 0.0, 1.0]
 
 
-def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store) -> None:
+def test_retrieval_is_better_than_chance_and_needs_two_branches(run: Run, tissue: Store) -> None:
     (reply,) = evaluate_questions(
         run, tissue, [build_question("retrieval:at=1/10")], Probe(), "tissue"
     )
-    shares = values(reply)
-    assert shares["by chance", "at 10"] == pytest.approx(10 / 45)
-    trained = shares["primary to privileged", "at 10"]
-    assert trained > shares["by chance", "at 10"]
-    both = load_encoders(run)
+    scores = values(reply)
+    assert scores["by chance", "at 10"] == pytest.approx(10 / 45)
+    trained = scores["primary to privileged", "at 10"]
+    assert trained > scores["by chance", "at 10"]
+    encoders = load_encoders(run)
     with pytest.raises(ConfigError, match="provides one branch only"):
-        Retrieval().evaluate({"primary": both["primary"]}, tissue, Probe(), "tissue")
+        Retrieval().evaluate({"primary": encoders["primary"]}, tissue, Probe(), "tissue")
 
 
-def test_expression_is_a_ridge_and_pearsons_correlation(
+def test_expression_matches_ridge_and_pearson_correlation(
     run: Run, tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen = load_encoders(run)["primary"]
@@ -120,58 +121,59 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
     (reply,) = evaluate_questions(
         run, tissue, [build_question("expression:show=2")], Probe(), "tissue"
     )
-    given = values(reply)
-    assert given["KNOWN", "primary"] > 0.95
-    assert abs(given["NOISE", "primary"]) < 0.6
-    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # the median is their mean
-    assert given["median of all genes", "primary"] == pytest.approx(np.median(both))
+    scores = values(reply)
+    assert scores["KNOWN", "primary"] > 0.95
+    assert abs(scores["NOISE", "primary"]) < 0.6
+    # The median of two is their mean.
+    correlations = [scores[gene, "primary"] for gene in ("KNOWN", "NOISE")]
+    assert scores["median of all genes", "primary"] == pytest.approx(np.median(correlations))
     assert reply.notes[1].endswith("have no correlation: 1.")
     assert not reply.share
     train, test = tissue.indices("train"), tissue.indices("test")
-    ours = Ridge(1e-6).fit(features[train], genes[train, 0]).predict(features[test])
-    expected = np.corrcoef(ours, genes[test, 0])[0, 1]
-    assert given["KNOWN", "primary"] == pytest.approx(expected, abs=0.05)
+    predicted = Ridge(1e-6).fit(features[train], genes[train, 0]).predict(features[test])
+    expected = np.corrcoef(predicted, genes[test, 0])[0, 1]
+    assert scores["KNOWN", "primary"] == pytest.approx(expected, abs=0.05)
     a, b = torch.randn(20, 3), torch.randn(20, 3)
-    both = np.corrcoef(a.numpy(), b.numpy(), rowvar=False)
-    np.testing.assert_allclose(pearson(a, b), np.diag(both[:3, 3:]), atol=1e-6)
+    correlations = np.corrcoef(a.numpy(), b.numpy(), rowvar=False)
+    np.testing.assert_allclose(pearson(a, b), np.diag(correlations[:3, 3:]), atol=1e-6)
 
 
-def test_a_branch_without_test_patches_is_not_asked(run: Run, tissue: Store) -> None:
+def test_branch_without_test_patches_is_not_evaluated(run: Run, tissue: Store) -> None:
     present = pd.DataFrame({"ihc": tissue.table["split"] != "test"})
     arrays = {**tissue.arrays, "ihc": tissue.arrays["he"]}
     store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
-    both = load_encoders(run)
-    both["privileged"] = replace(both["privileged"], modality_spec="full:ihc", folder=None)
-    reply = FewShot((5,), 1).evaluate(both, store, Probe(probe="ridge"), "tissue")
+    encoders = load_encoders(run)
+    encoders["privileged"] = replace(encoders["privileged"], modality_spec="full:ihc", folder=None)
+    reply = FewShot((5,), 1).evaluate(encoders, store, Probe(probe="ridge"), "tissue")
     assert {score.column for score in reply.scores} == {"primary"}
     with pytest.raises(DataError, match=r"No test patch of .* has both views"):
-        Retrieval().evaluate(both, store, Probe(), "tissue")
+        Retrieval().evaluate(encoders, store, Probe(), "tissue")
 
 
-def test_mfl_probe_shows_the_tables(
+def test_mfl_probe_prints_the_tables(
     run: Run, tissue: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["probe", str(run.path), "--device", "cpu", "--probe", "ridge", "--questions"]
     assert cli.run([*arguments, "few-shot:draws=2", "retrieval"]) == 0
-    shown = capsys.readouterr().out
-    assert "Few labels per class" in shown
-    assert "primary to privileged" in shown
+    output = capsys.readouterr().out
+    assert "Few labels per class" in output
+    assert "primary to privileged" in output
     assert cli.run([*arguments, "astrology"]) == 2
-    shown, refused = capsys.readouterr()
-    assert (shown, "astrology" in refused) == ("", True)  # before anything is computed
+    output, error = capsys.readouterr()
+    assert (output, "astrology" in error) == ("", True)  # before anything is computed
     with pytest.raises(ConfigError, match="shots and draws of 1 or more"):
         evaluate_questions(run, tissue, [build_question("few-shot:draws=0")], Probe(), "tissue")
     with pytest.raises(DataError, match="holds images"):
         evaluate_questions(run, tissue, [build_question("expression:array=he")], Probe(), "tissue")
 
 
-def test_branches_without_expander_are_compared_as_they_are(tissue: Store, tmp_path: Path) -> None:
+def test_retrieval_without_expander_uses_representations(tissue: Store, tmp_path: Path) -> None:
     options = {"no_expander": ["primary", "privileged"], "width": 96, "primary": "downsample:16"}
     bare = pretrain(run_config(tissue.path, tmp_path / "bare", epochs=1, **options))
     (reply,) = evaluate_questions(
         bare, tissue, [build_question("retrieval:at=5")], Probe(), "tissue"
     )
-    one, other = load_encoders(bare).values()
+    primary, privileged = load_encoders(bare).values()
     rows = tissue.indices("test")
-    expected = recalls(one.represent(tissue, rows), other.represent(tissue, rows), (5,))
+    expected = recalls(primary.represent(tissue, rows), privileged.represent(tissue, rows), (5,))
     assert values(reply)["primary to privileged", "at 5"] == expected[0]

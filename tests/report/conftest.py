@@ -34,6 +34,6 @@ def browser() -> Iterator[Chrome]:
         ):
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        started = Chrome(options=options, service=ChromeService(executable_path=DRIVER))
-        yield started
-        started.quit()
+        chrome = Chrome(options=options, service=ChromeService(executable_path=DRIVER))
+        yield chrome
+        chrome.quit()

@@ -35,11 +35,11 @@ def condition(arm: str, sharing: str = "", task: str = "tissue", spec: str = SPE
     return Condition(arm, sharing, objective, spec, "full" if arm == "asymmetric" else "", task)
 
 
-def summary(of: Condition, accuracies: tuple[float, ...], **metrics: float) -> Summary:
+def summary(condition: Condition, accuracies: tuple[float, ...], **metrics: float) -> Summary:
     mean = sum(accuracies) / len(accuracies)
     means = {"accuracy": mean, "balanced_accuracy": mean - 0.01, "macro_f1": mean - 0.02}
     return Summary(
-        condition=of,
+        condition=condition,
         accuracies=accuracies,
         intervals={"accuracy": interval(mean)},
         means={**means, "ece": 0.125, **metrics},
@@ -54,7 +54,7 @@ def summary(of: Condition, accuracies: tuple[float, ...], **metrics: float) -> S
 
 
 def contrast(a: Condition, b: Condition, **values: Any) -> Contrast:
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "difference": interval(0.08, 0.01),
         "sign_flip": SignFlip(0.08, 0.0001, "group", 30),
         "p": 0.0002,
@@ -63,7 +63,7 @@ def contrast(a: Condition, b: Condition, **values: Any) -> Contrast:
         "name": f"{a.arm} - {b.arm}, both {a.sharing}",
         **values,
     }
-    return Contrast(a=a, b=b, mcnemar=(), **given)
+    return Contrast(a=a, b=b, mcnemar=(), **fields)
 
 
 def results(tasks: tuple[str, ...] = ("tissue",), **metrics: float) -> Results:
@@ -123,17 +123,17 @@ def results(tasks: tuple[str, ...] = ("tissue",), **metrics: float) -> Results:
 
 def two_partners(plain: Results) -> Results:
     """Add encoders of whole patches, trained with patches of 7 and of 14 px."""
-    further = [
+    extra = [
         summary(replace(condition("asymmetric", "shared", task, "full"), partner=partner), scores)
         for task in plain.config.tasks
         for partner, scores in ((SPEC, (0.81, 0.83)), ("downsample:14", (0.91, 0.93)))
     ]
     config = replace(plain.config, primary=(SPEC, "downsample:14"))
-    return replace(plain, config=config, summaries=[*plain.summaries, *further])
+    return replace(plain, config=config, summaries=[*plain.summaries, *extra])
 
 
 def hostile() -> Results:
-    """Results whose every word contains markup."""
+    """Results with markup in every text."""
     plain = results()
     data = replace(
         plain.data,
@@ -148,11 +148,11 @@ def hostile() -> Results:
     )
 
 
-def reproduction(folder: Path, found: Results | None = None, **plan: Any) -> Path:
-    """The folder of a reproduction: one experiment, from outside the package, of one study."""
-    found = found or results()
-    found.save(folder / "study")
-    a, b = (s.condition for s in found.summaries[:2])
+def reproduction(folder: Path, study_results: Results | None = None, **plan: Any) -> Path:
+    """Write the folder of a reproduction: one study and one experiment from outside the package."""
+    study_results = study_results or results()
+    study_results.save(folder / "study")
+    a, b = (s.condition for s in study_results.summaries[:2])
     ExperimentFile(
         name="elsewhere",
         title="Table 9: elsewhere",
@@ -179,8 +179,8 @@ def reproduction(folder: Path, found: Results | None = None, **plan: Any) -> Pat
         "settings": {"epochs": 24},
         "sides": [7],
         "seeds": 2,
-        "data": found.data,
-        "experiments": {"elsewhere": [run.name for run in found.runs], "later": ["none"]},
+        "data": study_results.data,
+        "experiments": {"elsewhere": [run.name for run in study_results.runs], "later": ["none"]},
         "titles": {"elsewhere": "Table 9: elsewhere", "later": "Later"},
         "skipped": {"masks": "it holds no nuclei."},
         "departures": [("epochs", "100", "24")],

@@ -22,8 +22,8 @@ def branch(name: str, predicted: list[int]) -> Any:
     )
 
 
-def test_a_mark_at_any_branch_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreliable_mark_of_any_branch_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     show_scores([branch("primary", [0, 1, 0, 1]), branch("privileged", [0, 0, 1, 1])])
-    said = capsys.readouterr().out
-    assert "100.0 [100.0, 100.0] †" in said
-    assert UNRELIABLE_NOTE in said
+    output = capsys.readouterr().out
+    assert "100.0 [100.0, 100.0] †" in output
+    assert UNRELIABLE_NOTE in output

@@ -28,7 +28,7 @@ from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
 from morefromless.training.pretrain import pretrain
 from tests.conftest import run_config
-from tests.report.test_explain_browser import Page, log, nameless
+from tests.report.test_explain_browser import Page, log, unnamed_elements
 from tests.report.test_report_browser import PHONE
 
 pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
@@ -43,11 +43,11 @@ def config(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> AppConfig
 
 @pytest.fixture(scope="module")
 def server(config: AppConfig) -> Iterator[BaseWSGIServer]:
-    opened = open_server(config)
-    thread = threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.05})
+    app_server = open_server(config)
+    thread = threading.Thread(target=app_server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield opened
-    opened.shutdown()
+    yield app_server
+    app_server.shutdown()
     thread.join()
 
 
@@ -65,17 +65,17 @@ def patch(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def packed(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def pixels(address: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+def pixels(url: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
 
 
-def test_the_answer_is_that_of_the_encoder_and_its_probe(
+def test_answer_matches_the_encoder_and_its_probe(
     client: Client, config: AppConfig, tissue: Store, patch: Path
 ) -> None:
     answer = client.post("/inspect", data=patch.read_bytes()).get_json()
@@ -84,24 +84,26 @@ def test_the_answer_is_that_of_the_encoder_and_its_probe(
     probe = calibrate(frozen, tissue, Probe(), "tissue")
     features = frozen.represent(tissue, np.array([row]))
     (expected,) = probe.probabilities(features)
-    given = dict(answer["probabilities"])
-    np.testing.assert_allclose([given[name] for name in tissue.classes], expected, atol=1e-4)
-    assert list(given.values()) == sorted(given.values(), reverse=True)
+    probabilities = dict(answer["probabilities"])
+    np.testing.assert_allclose(
+        [probabilities[name] for name in tissue.classes], expected, atol=1e-4
+    )
+    assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
     assert answer["outlier"] == pytest.approx(float(probe.outlier_percentile(features)), abs=5)
     nearest = answer["neighbours"][0]
     assert nearest["id"] == tissue.table["id"].iloc[row]
     assert nearest["label"] == tissue.classes[tissue.labels[row]]
     assert nearest["distance"] < 1e-2
-    whole = np.asarray(tissue.array("he")[row]).repeat(7, 0).repeat(7, 1)
-    np.testing.assert_array_equal(pixels(nearest["picture"]), whole)
-    seen = pixels(answer["pictures"]["input"])
+    enlarged = np.asarray(tissue.array("he")[row]).repeat(7, 0).repeat(7, 1)
+    np.testing.assert_array_equal(pixels(nearest["picture"]), enlarged)
+    shown_input = pixels(answer["pictures"]["input"])
     expected_input = (255 * frozen.render(tissue, np.array([row]))[0]).round()
-    np.testing.assert_array_equal(seen[::7, ::7], expected_input.permute(1, 2, 0))
+    np.testing.assert_array_equal(shown_input[::7, ::7], expected_input.permute(1, 2, 0))
     assert pixels(answer["pictures"]["gradcam"]).shape == (224, 224, 3)
     assert answer["remarks"] == []
 
 
-def test_what_cannot_be_used_is_one_sentence(
+def test_unusable_file_is_refused_in_one_sentence(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
@@ -111,24 +113,24 @@ def test_what_cannot_be_used_is_one_sentence(
     for content, reason in {
         b"": "empty file",
         b"no image": "not a png, jpg, tif, bmp or webp image",
-        packed(image)[:300]: "truncated or damaged",
+        encode(image)[:300]: "truncated or damaged",
         b"\x89PNG\r\n\x1a\n" + b"".join(chunks): "cut it into patches",
-        packed(Image.new("RGB", (4096, 2048))): "4,096 x 2,048 px is too large for a patch",
-        packed(Image.fromarray(noise[..., 0])): "grey image",
-        packed(Image.fromarray(noise[..., 0].astype(np.uint16))): "16-bit image",
-        packed(image.convert("CMYK"), "JPEG"): "mode CMYK",
-        packed(image, save_all=True, append_images=[image]): "several pages or frames",
-        packed(image.crop((0, 0, 32, 16))): "not square",
+        encode(Image.new("RGB", (4096, 2048))): "4,096 x 2,048 px is too large for a patch",
+        encode(Image.fromarray(noise[..., 0])): "grey image",
+        encode(Image.fromarray(noise[..., 0].astype(np.uint16))): "16-bit image",
+        encode(image.convert("CMYK"), "JPEG"): "mode CMYK",
+        encode(image, save_all=True, append_images=[image]): "several pages or frames",
+        encode(image.crop((0, 0, 32, 16))): "not square",
     }.items():
         response = client.post("/inspect", data=content)
         assert response.status_code == 422, reason
         error = response.get_json()["error"]
         assert reason in error
         assert error.count(". ") == 0
-    large = client.post("/inspect", data=packed(image.resize((48, 48))))
+    large = client.post("/inspect", data=encode(image.resize((48, 48))))
     assert "trained on 32 px" in large.get_json()["remarks"][0]
     monkeypatch.setattr(app.LocalRequest, "max_content_length", 1000)
-    response = client.post("/inspect", data=packed(image))
+    response = client.post("/inspect", data=encode(image))
     assert (response.status_code, response.get_json()) == (413, {"error": app.TOO_LARGE_MESSAGE})
 
 
@@ -139,32 +141,32 @@ def test_other_hosts_and_addresses_are_refused(client: Client) -> None:
     assert client.get("/../run.json").status_code == 404
 
 
-def test_it_listens_on_this_computer_alone_and_names_a_port_that_is_taken(
+def test_server_is_local_and_names_a_port_in_use(
     server: BaseWSGIServer, config: AppConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert server.socket.getsockname()[0] == "127.0.0.1"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = str(occupied.getsockname()[1])
         arguments = ["app", config.encoder, "--port", port]
         assert cli.run(arguments) == 2
     assert f"Port {port} cannot be used (Address already in use)" in capsys.readouterr().err
 
 
-def test_an_encoder_without_its_store_shows_no_neighbours(
+def test_encoder_without_its_store_shows_no_neighbours(
     config: AppConfig, server: BaseWSGIServer, patch: Path, tmp_path: Path
 ) -> None:
-    del server  # the probe is calibrated now
+    del server  # the fixture has calibrated the probe
     exported = tmp_path / "encoder"
     assert cli.run(["export", config.encoder, str(exported)]) == 0
-    other = open_server(AppConfig(encoder=str(exported), port=0))
-    other.server_close()
-    assert isinstance(other.app, Application)
-    client = Client(other.app)
+    exported_server = open_server(AppConfig(encoder=str(exported), port=0))
+    exported_server.server_close()
+    assert isinstance(exported_server.app, Application)
+    client = Client(exported_server.app)
     assert "start with <code>--store FOLDER</code>" in client.get("/").text
     assert client.post("/inspect", data=patch.read_bytes()).get_json()["neighbours"] == []
-    masks = replace(load_encoder(exported), modality_spec="nuclei")
+    mask_encoder = replace(load_encoder(exported), modality_spec="nuclei")
     with pytest.raises(ConfigError, match="takes nuclei, but an image file contains RGB"):
-        Inspector(masks, other.app.inspector.probe)
+        Inspector(mask_encoder, exported_server.app.inspector.probe)
 
 
 DROP = """
@@ -173,7 +175,7 @@ carried.items.add(new File([arguments[0].repeat(arguments[1])], 'dropped.png'));
 const drop = document.getElementById('drop');
 drop.dispatchEvent(new DragEvent('drop', { dataTransfer: carried, bubbles: true }));
 """
-"""Drop a file whose content is a text, this many times."""
+"""Drop a file that contains a text, repeated this many times."""
 
 
 @pytest.mark.parametrize("width", [390, 1400])
@@ -188,18 +190,18 @@ def test_in_a_browser(
         page.wait(lambda: "not a png" in page.status)
         page.run(DROP, "x" * 2**20, 17)
         page.wait(lambda: page.status == app.TOO_LARGE_MESSAGE)
-        assert not page.one("#result").is_displayed()
-        page.one("#file").send_keys(str(patch))
+        assert not page.find("#result").is_displayed()
+        page.find("#file").send_keys(str(patch))
         page.wait(lambda: page.status == patch.name)
         loaded = page.run("return [...document.images].map((i) => i.complete && i.naturalWidth)")
         assert len(loaded) == 3 + 6
         assert min(loaded) >= 32
-        assert len(page.all("#probabilities tr")) == len(tissue.classes)
+        assert len(page.find_all("#probabilities tr")) == len(tissue.classes)
         label = tissue.classes[tissue.labels[tissue.indices("train")[3]]]
         assert page.texts("#neighbours strong")[0] == label
-        assert "are nearer to the other training patches" in page.one("#unusual").text
+        assert "are nearer to the other training patches" in page.find("#unusual").text
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
-        assert nameless(page.one("body")) == []
+        assert unnamed_elements(page.find("body")) == []
         errors = [entry["message"] for entry in log(browser, "browser")]
         assert all("422" in message for message in errors)  # the browser logs the rejection too
         hosts = {urlsplit(a).hostname for a in page.requested() if not a.startswith("data:")}

@@ -1,4 +1,4 @@
-"""Contact sheets: the places of what is drawn."""
+"""Contact sheets: the positions of pictures, texts and legends."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,11 +25,11 @@ from morefromless.report.style import write_figure
 from morefromless.views.table_s1 import TableS1
 
 
-def picture(path: Path) -> np.ndarray:
+def read_pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
-def has(colour: tuple[int, int, int], pixels: np.ndarray) -> np.ndarray:
+def pixels_of_colour(colour: tuple[int, int, int], pixels: np.ndarray) -> np.ndarray:
     """Rows and columns of the pixels of exactly this colour."""
     return np.argwhere((pixels == colour).all(-1))
 
@@ -40,17 +40,17 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
     blue[:, 2] = 1
     sheet = draw_sheet({"one": red, "two": blue}, ["TUM", "STR"], "caption")
     write_figure(sheet, tmp_path / "sheet.png")
-    pixels = picture(tmp_path / "sheet.png")
-    first, second, other = (
-        has((255, 0, 0), pixels),
-        has((102, 0, 0), pixels),
-        has((0, 0, 255), pixels),
+    pixels = read_pixels(tmp_path / "sheet.png")
+    red_pixels, dark_red_pixels, blue_pixels = (
+        pixels_of_colour((255, 0, 0), pixels),
+        pixels_of_colour((102, 0, 0), pixels),
+        pixels_of_colour((0, 0, 255), pixels),
     )
-    assert first[:, 0].max() < second[:, 0].min()
-    assert max(first[:, 1].max(), second[:, 1].max()) < other[:, 1].min()
+    assert red_pixels[:, 0].max() < dark_red_pixels[:, 0].min()
+    assert max(red_pixels[:, 1].max(), dark_red_pixels[:, 1].max()) < blue_pixels[:, 1].min()
     # Squares have one size, and the second column is as tall as the two rows of the first.
-    assert np.ptp(first[:, 0]) == pytest.approx(np.ptp(first[:, 1]), abs=2)
-    assert len(other) == pytest.approx(len(first) + len(second), rel=0.02)
+    assert np.ptp(red_pixels[:, 0]) == pytest.approx(np.ptp(red_pixels[:, 1]), abs=2)
+    assert len(blue_pixels) == pytest.approx(len(red_pixels) + len(dark_red_pixels), rel=0.02)
 
 
 def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
@@ -68,7 +68,7 @@ def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
     assert len(frames) == 2
 
 
-def test_a_scale_bar_is_as_long_as_it_says() -> None:
+def test_scale_bar_has_its_stated_length() -> None:
     figure = draw_sheet({"stored": torch.ones(1, 3, 4, 4)}, ["TUM"], "", widths={"stored": 224})
     [axes] = figure.axes
     left, right, *_ = axes.images[0].get_extent()
@@ -77,28 +77,28 @@ def test_a_scale_bar_is_as_long_as_it_says() -> None:
     assert "100 µm" in [text.get_text() for text in axes.texts]
 
 
-def test_nuclei_have_a_key_of_their_colours(
+def test_nuclei_have_a_legend_of_their_colours(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Figure] = []
+    figures: list[Figure] = []
     monkeypatch.setattr(
-        "morefromless.report.sheet.write_figure", lambda figure, *_: drawn.append(figure)
+        "morefromless.report.sheet.write_figure", lambda figure, *_: figures.append(figure)
     )
     for privileged in ("nuclei", "full"):
         pair = {"primary": ("downsample:4",), "privileged": privileged}
         write_sheet(ViewsConfig(store=tissue.path, out=tmp_path / "a.png", size=32, **pair))
-    key = drawn[0].axes[0].get_legend()
-    assert key is not None
-    assert drawn[1].axes[0].get_legend() is None
+    legend = figures[0].axes[0].get_legend()
+    assert legend is not None
+    assert figures[1].axes[0].get_legend() is None
     types, colours = tissue.scheme.types, type_colours(len(tissue.scheme.types))
-    swatches = zip(key.get_texts(), key.get_patches(), strict=True)
+    swatches = zip(legend.get_texts(), legend.get_patches(), strict=True)
     for text, swatch in swatches:
         colour = colours[types.index(text.get_text())]
         assert [round(255 * value) for value in swatch.get_facecolor()[:3]] == list(colour)
-    assert len(key.get_texts()) > 1
+    assert len(legend.get_texts()) > 1
 
 
-def test_a_long_key_lies_below_the_caption_and_within_the_sheet() -> None:
+def test_long_legend_is_below_the_caption_and_inside_the_sheet() -> None:
     key = {f"a type of nuclei with a long name, {k}": (k, 0, 0) for k in range(20)}
     columns = {"stored": torch.ones(1, 3, 4, 4), "full": torch.ones(1, 3, 4, 4)}
     figure = draw_sheet(columns, ["TUM"], "caption " * 30, key=key)
@@ -122,16 +122,16 @@ def test_a_long_key_lies_below_the_caption_and_within_the_sheet() -> None:
         "tumour $G_3$, " + "a long name of a class " * 6,
     ],
 )
-def test_titles_of_rows_are_whole(label: str) -> None:
+def test_row_titles_are_complete(label: str) -> None:
     figure = draw_sheet({"stored": torch.ones(1, 3, 4, 4)}, [label], "")
     set_fonts(figure)
     canvas = FigureCanvasAgg(figure)
     [axes] = figure.axes
     [text] = [t for t in axes.texts if t.get_ha() == "right"]
-    place = text.get_window_extent(canvas.get_renderer()).transformed(axes.transData.inverted())
+    extent = text.get_window_extent(canvas.get_renderer()).transformed(axes.transData.inverted())
     left, _, low, high = axes.images[0].get_extent()
-    assert 0 < place.x0 < place.x1 < left
-    assert low - 0.1 < place.y0 < place.y1 < high + 0.1
+    assert 0 < extent.x0 < extent.x1 < left
+    assert low - 0.1 < extent.y0 < extent.y1 < high + 0.1
     words = label.replace("_", "_ ").split()
     assert label.startswith("Donau") or text.get_text().replace("_", "_ ").split() == words
 
@@ -140,13 +140,13 @@ def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
     red = checks.expand(1, 3, 7, 7) * torch.tensor([1.0, 0, 0])[:, None, None]
     write_figure(draw_sheet({"7 x 7": red}, [""], ""), tmp_path / "sheet.png")
-    pixels = picture(tmp_path / "sheet.png")
+    pixels = read_pixels(tmp_path / "sheet.png")
     coloured = pixels[(pixels[..., 1] == 0) & (pixels[..., 2] == 0)]
     # A smoothed picture would have intermediate shades.
     assert np.isin(coloured[:, 0], (0, 255)).mean() > 0.99
 
 
-def test_the_usual_columns() -> None:
+def test_default_columns() -> None:
     stored = {"he": torch.randint(0, 256, (2, 28, 28, 3), dtype=torch.uint8)}
     modalities = {"downsample:7": Downsample(7), "full": Full()}
     generator = torch.Generator().manual_seed(0)
@@ -170,12 +170,12 @@ def test_several_arrays_are_named() -> None:
     assert list(columns) == ["stored he", "stored ihc", "full", "ihc"]
 
 
-def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue: Store) -> None:
+def test_views_of_masks_have_only_the_colours_of_masks(tissue: Store) -> None:
     rows = np.arange(6)
     stored = {name: torch.from_numpy(tissue.array(name)[rows]) for name in ("he", "nuclei")}
-    seen = {name: build_modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
+    modalities = {name: build_modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
     generator = torch.Generator().manual_seed(0)
-    columns, _ = view_columns(stored, seen, TableS1(), 24, 1, generator)
+    columns, _ = view_columns(stored, modalities, TableS1(), 24, 1, generator)
     assert list(columns) == [
         "stored he",
         "stored nuclei",
@@ -189,11 +189,11 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
     assert {image.shape[1] for image in columns.values()} == {3}
     assert columns["stored nuclei"].shape == (6, 3, 32, 32)  # in colour, not its bytes
     for name in ("nuclei", "nuclei:one-hot"):
-        known = set(columns[name].unique().tolist())
-        assert set(columns[f"{name} view 1"].unique().tolist()) <= known
+        mask_colours = set(columns[name].unique().tolist())
+        assert set(columns[f"{name} view 1"].unique().tolist()) <= mask_colours
 
 
-def test_below_each_view_stands_what_was_drawn() -> None:
+def test_each_view_lists_its_augmentations() -> None:
     texts = ["flip, crop 82 %, rotate 143°, noise, solarise, jitter", ""]
     figure = draw_sheet({"view 1": torch.ones(2, 3, 4, 4)}, ["a", "b"], "", notes={"view 1": texts})
     [axes] = figure.axes
@@ -207,10 +207,10 @@ def test_below_each_view_stands_what_was_drawn() -> None:
 
 def test_vectors_are_named_bars_on_one_scale() -> None:
     values = torch.tensor([[0.0, 2.0, -1.0, 5.0], [4.0, 0.0, 0.0, 9.0]])
-    drawn = bars_on_common_scale(
+    bars = bars_on_common_scale(
         {"seen": values, "view": values / 2}, {"KRT5": 1, "VIM": 2, "CD3E": 0}
     )
-    figure = draw_sheet({**drawn}, ["a", "b"], "")
+    figure = draw_sheet({**bars}, ["a", "b"], "")
     [axes] = figure.axes
     widths = [bar.get_width() for bar in axes.patches]
     unit = widths[0] / 2
@@ -221,8 +221,8 @@ def test_vectors_are_named_bars_on_one_scale() -> None:
     assert negative.get_x() + negative.get_width() == pytest.approx(axes.patches[0].get_x())
 
 
-def test_values_that_tell_classes_apart_are_shown() -> None:
-    how = Vector(4)
+def test_values_that_distinguish_classes_are_shown() -> None:
+    modality = Vector(4)
     labels = np.repeat([0, 1], 6)
     values = np.random.default_rng(0).normal(0, 0.1, (12, 4)).astype(np.float32)
     values[:6, 2] += 5
@@ -235,5 +235,5 @@ def test_values_that_tell_classes_apart_are_shown() -> None:
         classes=("x", "y"),
         meta=SimpleNamespace(arrays=arrays),
     )
-    assert list(distinctive_values(how, store))[:2] == ["C", "A"]  # type: ignore[arg-type]
-    assert len(distinctive_values(how, store)) == 4  # type: ignore[arg-type]
+    assert list(distinctive_values(modality, store))[:2] == ["C", "A"]  # type: ignore[arg-type]
+    assert len(distinctive_values(modality, store)) == 4  # type: ignore[arg-type]

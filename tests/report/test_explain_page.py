@@ -70,12 +70,12 @@ def example(
     )
 
 
-def without_groups(given: Disagreements) -> Disagreements:
-    """The same without known patients or slides."""
-    store = given.store
+def without_groups(explanation: Disagreements) -> Disagreements:
+    """The explanation without known patients or slides."""
+    store = explanation.store
     meta = replace(store.meta, groups_known=False)
     ungrouped = Store(store.path, meta, store.table, store.arrays, store.present)
-    return dataclasses.replace(given, store=ungrouped)
+    return dataclasses.replace(explanation, store=ungrouped)
 
 
 class Parsed(HTMLParser):
@@ -121,28 +121,28 @@ class Parsed(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
+        content: dict[str, Any] = json.loads(self.scripts[0])
+        return content
 
 
-def place(path: Path, number: int, side: int) -> np.ndarray:
+def read_thumbnail(path: Path, number: int, side: int) -> np.ndarray:
     """Picture `number` of a sheet, by counting: eight per row, each with a border of one pixel."""
     row, column = divmod(number, 8)
     top, left = row * (side + 2) + 1, column * (side + 2) + 1
     return np.asarray(Image.open(path).convert("RGB"))[top : top + side, left : left + side]
 
 
-def test_one_file_and_its_sheets_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_page_is_one_file_and_loads_only_its_sheets(tmp_path: Path) -> None:
     explanation = example()
     assert write_page(explanation, {}, tmp_path / "page") == tmp_path / "page" / "index.html"
     assert {path.name for path in tmp_path.iterdir()} == {"page"}
-    written = {str(path.relative_to(tmp_path / "page")) for path in tmp_path.glob("page/**/*.*")}
+    files = {str(path.relative_to(tmp_path / "page")) for path in tmp_path.glob("page/**/*.*")}
     rows, cams = -(-300 // 64), -(-len(explanation.gallery) // 64)
-    wanted = {f"sheets/{n}-{k:03}.webp" for n in ("primary", "privileged") for k in range(rows)}
-    wanted |= {f"sheets/cam-{side}-{k:03}.webp" for side in "ab" for k in range(cams)}
-    assert written == {"index.html", *wanted}
+    expected = {f"sheets/{n}-{k:03}.webp" for n in ("primary", "privileged") for k in range(rows)}
+    expected |= {f"sheets/cam-{side}-{k:03}.webp" for side in "ab" for k in range(cams)}
+    assert files == {"index.html", *expected}
     page = Parsed(tmp_path / "page" / "index.html")
-    assert {name for some in page.data["sheets"].values() for name in some} == wanted
+    assert {name for file_names in page.data["sheets"].values() for name in file_names} == expected
     for _, attributes in page.tags:
         for name in ("src", "href", "srcset", "action", "formaction", "data", "poster"):
             assert re.match(r"(#|data:|$)", attributes.get(name) or ""), attributes
@@ -151,7 +151,7 @@ def test_one_file_and_its_sheets_and_nothing_from_elsewhere(tmp_path: Path) -> N
         assert not re.search(r"https?://|@import|innerHTML|eval\(", text)
 
 
-def test_the_policy_admits_these_scripts_and_styles_only(tmp_path: Path) -> None:
+def test_policy_allows_only_scripts_and_styles_of_the_page(tmp_path: Path) -> None:
     page = Parsed(write_page(example(), {}, tmp_path))
     [policy] = [m["content"] for m in page.all("meta") if "http-equiv" in m]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -162,21 +162,23 @@ def test_the_policy_admits_these_scripts_and_styles_only(tmp_path: Path) -> None
         assert rules[kind] == f"'sha256-{digest}'"
 
 
-def test_names_cannot_break_out(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     explanation = example()
     page = Parsed(write_page(explanation, {}, tmp_path))
     assert page.all("img") == []
     assert len(page.scripts) == 2
     assert page.data["ids"] == list(explanation.ids)
     assert page.data["classes"] == list(CLASSES)
-    offered = [o["value"] for o in page.all("option")]
-    assert offered[1:5] == list(CLASSES)
-    assert sorted(set(explanation.groups or ())) == [g for g in offered if g.startswith("slide")]
+    option_values = [o["value"] for o in page.all("option")]
+    assert option_values[1:5] == list(CLASSES)
+    assert sorted(set(explanation.groups or ())) == [
+        g for g in option_values if g.startswith("slide")
+    ]
     assert HOSTILE in page.text
     assert "asymmetric <b>s0</b>" in page.text
 
 
-def test_the_data_are_those_of_the_gallery(tmp_path: Path) -> None:
+def test_data_match_the_gallery(tmp_path: Path) -> None:
     explanation = example(neighbours=3)
     data = Parsed(write_page(explanation, {}, tmp_path)).data
     assert data["gallery"] == explanation.gallery.tolist()
@@ -191,30 +193,30 @@ def test_the_data_are_those_of_the_gallery(tmp_path: Path) -> None:
             )
 
 
-def test_who_was_right(tmp_path: Path) -> None:
+def test_outcomes_are_counted(tmp_path: Path) -> None:
     explanation = example()
     page = Parsed(write_page(explanation, {}, tmp_path))
     count = {"both": 0, "a": 0, "b": 0, "neither": 0}
-    apart = 0
+    disagreeing = 0
     for label, (a, b) in zip(explanation.labels, explanation.predictions.T, strict=True):
         right = {(True, True): "both", (True, False): "a", (False, True): "b"}
         count[right.get((a == label, b == label), "neither")] += 1
-        apart += a != b
+        disagreeing += a != b
     widths = {r["class"].removeprefix("outcome-"): int(r["width"]) for r in page.all("rect")}
     assert widths == count
-    assert f"They disagree on {apart} " in page.text
+    assert f"They disagree on {disagreeing} " in page.text
     assert f"A is right on {count['both'] + count['a']} " in page.text
     links = {a["href"] for a in page.all("a") if a["href"].startswith("#right")}
     assert links == {"#right=a", "#right=b", "#right=neither"}  # the gallery has no "both"
 
 
-def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
+def test_matrices_count_patches_and_link_to_them(tmp_path: Path) -> None:
     explanation = example()
     page = Parsed(write_page(explanation, {}, tmp_path))
     naive = np.zeros((2, 4, 4), int)
     for side in (0, 1):
-        for label, said in zip(explanation.labels, explanation.predictions[side], strict=True):
-            naive[side, label, said] += 1
+        for label, predicted in zip(explanation.labels, explanation.predictions[side], strict=True):
+            naive[side, label, predicted] += 1
     counts = {"a": naive[0], "b": naive[1], "either": naive[0] - naive[1]}
     total = naive[0].sum(1)
     for key, expected in counts.items():
@@ -225,26 +227,26 @@ def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
             name, *cells, patches = rows[true]
             assert (name, patches) == (CLASSES[true], str(total[true]))
             signed = "+" if key == "either" else ""
-            written = [f"{n:{signed}d}".replace("-", "−") if n else "0" for n in expected[true]]
-            assert cells == written
+            texts = [f"{n:{signed}d}".replace("-", "−") if n else "0" for n in expected[true]]
+            assert cells == texts
         for link in page.all("a"):
-            asked = parse_qs(link["href"][1:])
-            if key not in asked or "data-count" not in link:
+            query = parse_qs(link["href"][1:])
+            if key not in query or "data-count" not in link:
                 continue
-            true, said = CLASSES.index(asked["true"][0]), CLASSES.index(asked[key][0])
-            assert int(link["data-count"].replace("−", "-")) == expected[true, said] != 0
+            true, predicted = CLASSES.index(query["true"][0]), CLASSES.index(query[key][0])
+            assert int(link["data-count"].replace("−", "-")) == expected[true, predicted] != 0
             share = float(link["data-share"].replace("−", "-"))
-            assert share == pytest.approx(100 * expected[true, said] / total[true], abs=0.0501)
+            assert share == pytest.approx(100 * expected[true, predicted] / total[true], abs=0.0501)
 
 
 def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
     probabilities = np.zeros((2, 100, 2), np.float32)
-    probabilities[0, :, 0] = 1  # A: always the first class, which is right
+    probabilities[0, :, 0] = 1  # A always predicts the first class, which is correct
     probabilities[1, :96, 0] = probabilities[1, 96:, 1] = 1
-    given = example(100)
+    base = example(100)
     explanation = dataclasses.replace(
-        given,
-        store=given.store.relabelled(("one", "two"), np.zeros(100, np.int64)),
+        base,
+        store=base.store.relabelled(("one", "two"), np.zeros(100, np.int64)),
         probabilities=probabilities,
     )
     page = Parsed(write_page(explanation, {}, tmp_path))
@@ -253,108 +255,110 @@ def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
     assert shades == ["shade10", "shade0", "shade10", "shade2", "shade10", "shade-10"]
 
 
-def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
+def test_thumbnails_are_where_the_page_expects_them(tmp_path: Path) -> None:
     explanation = example()
     write_page(explanation, {}, tmp_path)
     rest = np.setdiff1d(np.arange(len(explanation.ids)), explanation.gallery)
     order = [*explanation.gallery, *rest]  # the gallery's first, so that its pages need few sheets
     assert explanation.privileged is not None
-    packed = {
+    expected = {
         "primary": explanation.primary[order],
         "privileged": explanation.privileged[order],
         "cam-a": explanation.cams[0],
         "cam-b": explanation.cams[1],
     }
-    for name, pictures in packed.items():
+    for name, pictures in expected.items():
         assert pictures is not None
         for number, picture in enumerate(pictures):
             path = tmp_path / "sheets" / f"{name}-{number // 64:03}.webp"
-            found = place(path, number % 64, 12)
-            np.testing.assert_allclose(found.mean((0, 1)), picture.mean((0, 1)), atol=6)
+            thumbnail = read_thumbnail(path, number % 64, 12)
+            np.testing.assert_allclose(thumbnail.mean((0, 1)), picture.mean((0, 1)), atol=6)
             # Not even the outermost pixels have a neighbour's colour.
-            assert np.abs(found.astype(int) - picture).max() < 40
+            assert np.abs(thumbnail.astype(int) - picture).max() < 40
 
 
-def test_without_privileged_views_groups_and_feature_maps(tmp_path: Path) -> None:
+def test_page_without_privileged_views_groups_or_feature_maps(tmp_path: Path) -> None:
     explanation = dataclasses.replace(without_groups(example()), privileged=None, cams=(None, None))
     page = Parsed(write_page(explanation, {}, tmp_path))
     assert {path.name[:-9] for path in tmp_path.glob("sheets/*")} == {"primary"}
-    shown = {s["data-view"] for s in page.all("span") if "data-view" in s}
-    assert shown == {"primary"}
+    views = {s["data-view"] for s in page.all("span") if "data-view" in s}
+    assert views == {"primary"}
     assert page.data["groups"] is None
     assert "group" not in {s["name"] for s in page.all("select")}
     for side in "AB":
         assert f"{side} has no feature maps" in page.text
-    one = dataclasses.replace(explanation, cams=(example().cams[0], None))
-    page = Parsed(write_page(one, {}, tmp_path))
+    with_one_map = dataclasses.replace(explanation, cams=(example().cams[0], None))
+    page = Parsed(write_page(with_one_map, {}, tmp_path))
     assert "B has no feature maps" in page.text
     assert "A has no feature maps" not in page.text
 
 
 def test_encoders_that_agree_have_an_empty_gallery(tmp_path: Path) -> None:
     explanation = example(20)
-    same = dataclasses.replace(
+    agreeing = dataclasses.replace(
         explanation,
         probabilities=np.repeat(explanation.probabilities[:1], 2, axis=0),
         gallery=np.zeros(0, np.int64),
         cams=(explanation.primary[:0], explanation.primary[:0]),
     )
-    page = Parsed(write_page(same, {}, tmp_path))
+    page = Parsed(write_page(agreeing, {}, tmp_path))
     assert page.data["gallery"] == []
     assert page.data["sheets"]["cam-a"] == []
     assert not [a for a in page.all("a") if a["href"].startswith("#right")]
 
 
-def test_a_gallery_of_some_disagreements_says_so(tmp_path: Path) -> None:
+def test_truncated_gallery_states_its_size(tmp_path: Path) -> None:
     explanation = example()
-    apart, [a, b] = len(explanation.gallery), explanation.cams
+    disagreeing, [a, b] = len(explanation.gallery), explanation.cams
     assert a is not None
     assert b is not None
-    some = dataclasses.replace(explanation, gallery=explanation.gallery[:7], cams=(a[:7], b[:7]))
-    sentence = f"The 7 most confident of {apart} disagreements."
-    assert sentence in Parsed(write_page(some, {}, tmp_path)).text
+    truncated = dataclasses.replace(
+        explanation, gallery=explanation.gallery[:7], cams=(a[:7], b[:7])
+    )
+    sentence = f"The 7 most confident of {disagreeing} disagreements."
+    assert sentence in Parsed(write_page(truncated, {}, tmp_path)).text
     assert "most confident of" not in Parsed(write_page(explanation, {}, tmp_path)).text
 
 
-def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Path) -> None:
+def test_gallery_can_include_patches_with_agreement(tmp_path: Path) -> None:
     explanation = dataclasses.replace(example(), cams=(None, None))
     agreed = np.setdiff1d(np.arange(300), explanation.gallery)
     wrong = explanation.predictions[0, agreed] != explanation.labels[agreed]
     assert 0 < wrong.sum() < len(agreed)
-    plain = Parsed(write_page(explanation, {}, tmp_path))
-    everything = np.concatenate([explanation.gallery, agreed])
-    whole = dataclasses.replace(explanation, gallery=everything)
-    page = Parsed(write_page(whole, {}, tmp_path))
-    said, right = explanation.predictions, explanation.predictions == explanation.labels
-    differently = int(((said[0] != said[1]) & ~right.any(0)).sum())
-    for one in (plain, page):
-        assert f"with different predictions on {differently}" in one.text
+    default_page = Parsed(write_page(explanation, {}, tmp_path))
+    all_patches = np.concatenate([explanation.gallery, agreed])
+    complete = dataclasses.replace(explanation, gallery=all_patches)
+    page = Parsed(write_page(complete, {}, tmp_path))
+    predicted, right = explanation.predictions, explanation.predictions == explanation.labels
+    different_and_wrong = int(((predicted[0] != predicted[1]) & ~right.any(0)).sum())
+    for parsed in (default_page, page):
+        assert f"with different predictions on {different_and_wrong}" in parsed.text
     assert f"The {len(agreed)} patches on which both agree come last." in page.text
     assert "The patches, disagreements first" in page.text
-    assert "The patches on which they disagree" in plain.text
+    assert "The patches on which they disagree" in default_page.text
     assert "both" in [option["value"] for option in page.all("option")]
-    assert "both" not in [option["value"] for option in plain.all("option")]
+    assert "both" not in [option["value"] for option in default_page.all("option")]
     assert "#right=both" in [link["href"] for link in page.all("a")]
 
 
-def test_a_second_call_removes_only_sheets_of_the_first(tmp_path: Path) -> None:
+def test_second_call_removes_only_sheets_of_the_first(tmp_path: Path) -> None:
     write_page(example(200), {}, tmp_path)
-    others = ("mine.webp", "primary-000.png", "x-000.webp")
-    foreign = [tmp_path / "sheets" / name for name in others]
+    foreign_names = ("mine.webp", "primary-000.png", "x-000.webp")
+    foreign = [tmp_path / "sheets" / name for name in foreign_names]
     for path in foreign:
         path.touch()
     write_page(dataclasses.replace(example(60), privileged=None), {}, tmp_path)
-    left = {path.name for path in tmp_path.glob("sheets/*")}
-    ours = {"primary-000.webp", "cam-a-000.webp", "cam-b-000.webp"}
-    assert left == ours | {path.name for path in foreign}
+    remaining = {path.name for path in tmp_path.glob("sheets/*")}
+    new_sheets = {"primary-000.webp", "cam-a-000.webp", "cam-b-000.webp"}
+    assert remaining == new_sheets | {path.name for path in foreign}
 
 
 def test_figures_are_inside_the_page_and_their_files_are_linked(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for kind in ("svg", "pdf", "csv"):
         (tmp_path / f"figures/cka map.{kind}").write_text(f"<svg/> {kind}")
-    shown = {"CKA": Picture("figures/cka map.svg", "A < B", 'a "map"')}
-    page = Parsed(write_page(example(20), shown, tmp_path))
+    pictures = {"CKA": Picture("figures/cka map.svg", "A < B", 'a "map"')}
+    page = Parsed(write_page(example(20), pictures, tmp_path))
     [image] = page.all("img")
     kind, encoded = image["src"].split(",")
     assert kind == "data:image/svg+xml;base64"
@@ -378,7 +382,7 @@ def test_the_page_is_readable_without_scripts(tmp_path: Path) -> None:
     assert set(scopes) == {"row", "col"}
 
 
-def test_a_sheet_is_full_of_pictures_before_the_next_begins(tmp_path: Path) -> None:
+def test_sheets_are_filled_in_order(tmp_path: Path) -> None:
     pictures = np.zeros((65, 4, 4, 3), np.uint8)
     assert sheets.pack("some", pictures, tmp_path) == ["some-000.webp", "some-001.webp"]
     assert sheets.pack("none", pictures[:0], tmp_path) == []

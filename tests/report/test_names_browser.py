@@ -23,27 +23,27 @@ SETS = {
 WIDTHS = (390, 1400)
 
 
-def is_as_wide_as_the_window(browser: Chrome, page: Page) -> bool:
-    """At every width."""
+def fits_the_window(browser: Chrome, page: Page) -> bool:
+    """Whether the page is exactly as wide as the window, at every width."""
     fits = []
     for width in WIDTHS:
         screen = {**PHONE, "width": width, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         page.open()
         size = "const e = document.documentElement; return [e.clientWidth, e.scrollWidth]"
-        inside, whole = page.run(size)
-        fits.append(whole == inside > width - 20)  # minus a scroll bar
+        window_width, page_width = page.run(size)
+        fits.append(page_width == window_width > width - 20)  # minus a scroll bar
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     return all(fits)
 
 
 @pytest.mark.parametrize("names", SETS.values(), ids=SETS)
-def test_an_explanation_holds_any_names(
+def test_explanation_page_shows_any_names(
     names: tuple[str, ...], browser: Chrome, tmp_path: Path
 ) -> None:
     write_page(example(30, classes=names), {}, tmp_path)
     page = Page(browser, tmp_path / "index.html")
-    assert is_as_wide_as_the_window(browser, page)
+    assert fits_the_window(browser, page)
     options = page.texts("[name=true] option")
     assert set(names) <= set(options)
     assert page.run("return document.querySelectorAll('main b').length") == 0
@@ -51,12 +51,12 @@ def test_an_explanation_holds_any_names(
 
 
 @pytest.mark.parametrize("names", SETS.values(), ids=SETS)
-def test_a_report_holds_any_names(names: tuple[str, ...], browser: Chrome, tmp_path: Path) -> None:
+def test_report_shows_any_names(names: tuple[str, ...], browser: Chrome, tmp_path: Path) -> None:
     plain = results()
     data = replace(plain.data, classes={"tissue": dict.fromkeys(names, (30, 7))})
     named = [replace(c, name=f"{names[-1]} - {names[0]}") for c in plain.contrasts]
     folder = reproduction(tmp_path, replace(plain, data=data, contrasts=named))
     page = Page(browser, write_report(folder)[-1])
-    assert is_as_wide_as_the_window(browser, page)
-    assert names[0] in page.one("body").get_property("textContent")
+    assert fits_the_window(browser, page)
+    assert names[0] in page.find("body").get_property("textContent")
     assert log(browser, "browser") == []

@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page(reproduction(tmp_path_factory.mktemp("reproduction")))
 
 
-def test_no_experiment_is_known_by_name() -> None:
+def test_report_code_names_no_experiment() -> None:
     names = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in experiment_names()))
     folder = Path(report.__file__).parent
     files = [p for p in folder.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js")]
@@ -64,7 +64,7 @@ def test_no_experiment_is_known_by_name() -> None:
     assert Path(experiments.__file__).parent not in [p.parent for p in files]
 
 
-def test_encoders_that_had_other_partners_have_cells_of_their_own(tmp_path: Path) -> None:
+def test_encoders_with_other_partners_have_separate_cells(tmp_path: Path) -> None:
     two_partners(results()).save(tmp_path)
     markdown = Page(tmp_path).markdown
     (row,) = re.findall(r"^\| whole patch \|.*$", markdown, re.MULTILINE)
@@ -73,14 +73,14 @@ def test_encoders_that_had_other_partners_have_cells_of_their_own(tmp_path: Path
     assert "asymmetric, shared, with 14 × 14 px" in markdown
 
 
-def test_modalities_of_one_side_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_modalities_of_equal_side_have_separate_rows(tmp_path: Path) -> None:
     plain = results()
     spec = "downsample:7,point"
-    further = [
+    extra = [
         summary(replace(s.condition, modality=spec), (0.61, 0.63)) for s in plain.summaries[:2]
     ]
     config = replace(plain.config, primary=("downsample:7", spec))
-    replace(plain, config=config, summaries=[*plain.summaries, *further]).save(tmp_path)
+    replace(plain, config=config, summaries=[*plain.summaries, *extra]).save(tmp_path)
     rows = Page(tmp_path).rows("7 × 7 px and 7 × 7 px, point with whole patch")
     assert [(title, cell[:4]) for title, cell, *_ in rows] == [
         ("7 × 7 px", "79.0"),
@@ -88,14 +88,14 @@ def test_modalities_of_one_side_have_rows_of_their_own(tmp_path: Path) -> None:
     ]
 
 
-def test_curves_of_an_earlier_study_are_not_this_ones(tmp_path: Path) -> None:
+def test_curves_of_an_earlier_study_are_not_used(tmp_path: Path) -> None:
     curves = pd.DataFrame({"run": ["r"], "step": [10], "accuracy": [0.5]})
     replace(results(), curves=curves).save(tmp_path)
     results().save(tmp_path)
     assert Page(tmp_path).has("No learning curves were recorded")
 
 
-def test_ours_stand_beside_the_published(page: Page) -> None:
+def test_results_are_next_to_published_values(page: Page) -> None:
     assert page.rows("Table 9") == [
         ["7 × 7 px", "79.0 [77.0, 81.0]<br>paper 77.43, Δ +1.6", "71.0 [69.0, 73.0]"],
         ["14 × 14 px", "not run <br>paper 80.00", ""],
@@ -103,7 +103,7 @@ def test_ours_stand_beside_the_published(page: Page) -> None:
     assert page.has("What it says.")
 
 
-def test_every_study_has_all_columns_of_the_floors(tmp_path: Path) -> None:
+def test_every_study_has_all_floor_columns(tmp_path: Path) -> None:
     """The rows of a study without the last floor were shorter than the table's header."""
     plain = results()
     fewer = [s for s in plain.summaries if s.condition.arm != "random encoder"]
@@ -147,15 +147,15 @@ def test_chance_departures_and_provenance(page: Page) -> None:
     assert runs[1] == ["asymmetric-shared-s1", "1,800", "1.0 hours", "cuda:0", "yes"]
 
 
-def test_what_is_waiting_and_what_is_not_comparable_is_said(page: Page, tmp_path: Path) -> None:
+def test_unfinished_and_incomparable_parts_are_stated(page: Page, tmp_path: Path) -> None:
     assert page.has("Later is not finished.")
     assert page.has("masks is skipped: it holds no nuclei.")
     assert page.has("Different from the paper: epochs.")
-    same = Page(reproduction(tmp_path, departures=[]))
-    assert same.has("Data, network and settings are those of the paper.")
+    comparable = Page(reproduction(tmp_path, departures=[]))
+    assert comparable.has("Data, network and settings are those of the paper.")
 
 
-def test_a_comparison_has_a_page_as_well(tmp_path: Path) -> None:
+def test_comparison_has_a_page(tmp_path: Path) -> None:
     results(("tissue", "cell")).save(tmp_path)
     page = Page(tmp_path)
     assert page.rows("7 × 7 px with whole patch")[0][:2] == [
@@ -165,23 +165,23 @@ def test_a_comparison_has_a_page_as_well(tmp_path: Path) -> None:
     assert not re.search(r"paper \d|our controls", page.html)
 
 
-def test_a_mark_on_the_page_is_explained_there(tmp_path: Path) -> None:
-    whole = results()
-    summaries = [replace(s, head=s.condition.arm == "supervised") for s in whole.summaries]
-    replace(whole, summaries=summaries).save(tmp_path)
+def test_marks_are_explained_on_the_page(tmp_path: Path) -> None:
+    plain = results()
+    summaries = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
+    replace(plain, summaries=summaries).save(tmp_path)
     page = Page(tmp_path)
     assert page.has("76.0 *")
     assert page.has("evaluated with the encoder's own head")
 
 
-def test_a_metric_added_is_in_the_report(tmp_path: Path) -> None:
+def test_added_metric_is_in_the_report(tmp_path: Path) -> None:
     page = Page(reproduction(tmp_path, results(top_3=0.9123)))
     assert page.has("top 3")
     [first, *_] = page.rows("Table 9", 3)
     assert first[1:] == ["78.0", "77.0", "0.125", "91.2"]
 
 
-def test_names_cannot_break_out(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     page = Page(
         reproduction(
             tmp_path,
@@ -212,14 +212,14 @@ def test_nothing_is_finished_yet(tmp_path: Path) -> None:
     assert Page(tmp_path).has("Table 9: elsewhere is not finished.")
 
 
-def test_an_encoder_that_is_gone_is_a_cell_not_run(tmp_path: Path) -> None:
-    whole = results()
-    reproduction(tmp_path, whole)
-    replace(whole, summaries=whole.summaries[1:]).save(tmp_path / "study")
+def test_missing_encoder_is_a_cell_not_run(tmp_path: Path) -> None:
+    plain = results()
+    reproduction(tmp_path, plain)
+    replace(plain, summaries=plain.summaries[1:]).save(tmp_path / "study")
     assert Page(tmp_path).rows("Table 9")[0][1] == "not run <br>paper 77.43"
 
 
-def test_a_folder_without_results_is_one_sentence(
+def test_folder_without_results_is_refused_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["report", str(tmp_path)]) == 2
@@ -233,7 +233,7 @@ def test_a_folder_without_results_is_one_sentence(
 
 @pytest.mark.parametrize("damage", [b'{"title": ', b"[]", b"{}", b"null", b"\xff"])
 @pytest.mark.parametrize("name", ["plan.json", "experiments/elsewhere.json", "study/results.json"])
-def test_a_damaged_file_is_one_sentence(name: str, damage: bytes, tmp_path: Path) -> None:
+def test_damaged_file_is_refused_in_one_sentence(name: str, damage: bytes, tmp_path: Path) -> None:
     reproduction(tmp_path)
     (tmp_path / name).write_bytes(damage)
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name)) + " is damaged"):
@@ -248,7 +248,7 @@ def test_a_damaged_file_is_one_sentence(name: str, damage: bytes, tmp_path: Path
         ("plan.json", '"later": "Later"', '"never": "Later"', "'later' has no title"),
     ],
 )
-def test_parts_that_do_not_fit_are_one_sentence(
+def test_inconsistent_files_are_refused(
     name: str, old: str, new: str, reason: str, tmp_path: Path
 ) -> None:
     reproduction(tmp_path)
@@ -258,7 +258,7 @@ def test_parts_that_do_not_fit_are_one_sentence(
         write_report(tmp_path)
 
 
-def test_studies_of_other_data_are_named_and_shared_runs_counted_once(tmp_path: Path) -> None:
+def test_all_data_are_named_and_shared_runs_counted_once(tmp_path: Path) -> None:
     first = results()
     second = replace(
         first,
@@ -275,7 +275,7 @@ def test_studies_of_other_data_are_named_and_shared_runs_counted_once(tmp_path: 
     assert page.has("2 comparisons of 2 runs.")
 
 
-def test_a_headline_says_which_task_and_objective(tmp_path: Path) -> None:
+def test_headline_states_task_and_objective(tmp_path: Path) -> None:
     several = results(("tissue", "cell"))
     config = replace(several.config, objectives=("vicreg", "simclr"))
     replace(several, config=config).save(tmp_path)
@@ -284,14 +284,14 @@ def test_a_headline_says_which_task_and_objective(tmp_path: Path) -> None:
     assert page.has("both shared, on cell: 7 × 7 px, vicreg: +8.0 points")
 
 
-def test_the_axis_of_contrasts_ends_where_it_says(tmp_path: Path) -> None:
+def test_contrast_axis_ends_at_its_label(tmp_path: Path) -> None:
     plain = results()
     wide = [replace(c, difference=interval(0.004, 0.0104)) for c in plain.contrasts]
     replace(plain, contrasts=wide).save(tmp_path)
     assert "<span>+1.4</span>" in Page(tmp_path).html  # its bar reaches the end at 1.44 points
 
 
-def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) -> None:
+def test_overview_links_to_the_files_of_its_studies(tmp_path: Path) -> None:
     for name in ("positive", "negative"):
         write_study(results(), tmp_path / name)
     path = write_overview(tmp_path, [tmp_path / "positive", tmp_path / "negative"], title="Two")

@@ -18,7 +18,7 @@ from morefromless.report import figures
 from morefromless.report.content import ExperimentFile, Picture, read
 from morefromless.report.report import write_report
 from tests.report.handmade import hostile, reproduction, results
-from tests.report.test_explain_browser import Page, log, nameless
+from tests.report.test_explain_browser import Page, log, unnamed_elements
 
 pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
 
@@ -43,11 +43,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Chrome, report: Path) -> Iterator[Page]:
     """The page, newly opened. At the end, checks for warnings, errors and network requests."""
-    opened = Page(browser, report)
-    yield opened
+    new_page = Page(browser, report)
+    yield new_page
     assert log(browser, "browser") == []
-    assert {urlsplit(address).scheme for address in opened.requested()} <= {"file", "data"}
-    assert opened.failed == []
+    assert {urlsplit(address).scheme for address in new_page.requested()} <= {"file", "data"}
+    assert new_page.failed == []
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def phone(browser: Chrome, page: Page) -> Iterator[Page]:
 
 
 def boxes(page: Page, css: str) -> list[dict[str, Any]]:
-    """Places of elements in px of the window."""
-    found: list[dict[str, Any]] = page.run(
+    """Positions and sizes of elements in px of the window."""
+    rectangles: list[dict[str, Any]] = page.run(
         "return [...document.querySelectorAll(arguments[0])].map("
         "(e) => e.getBoundingClientRect().toJSON())",
         css,
     )
-    return found
+    return rectangles
 
 
-def test_opens_from_a_disk_with_all_pictures(page: Page) -> None:
+def test_report_opens_from_disk_with_all_pictures(page: Page) -> None:
     assert page.browser.title == "More From Less, reproduced"
     widths = page.run("return [...document.images].map((i) => i.complete && i.naturalWidth)")
     assert len(widths) == 1
@@ -76,8 +76,8 @@ def test_opens_from_a_disk_with_all_pictures(page: Page) -> None:
 
 
 def test_everything_has_a_name_and_headings_are_in_order(page: Page) -> None:
-    assert nameless(page.one("body")) == []
-    assert all(len(image.get_attribute("alt") or "") > 20 for image in page.all("img"))
+    assert unnamed_elements(page.find("body")) == []
+    assert all(len(image.get_attribute("alt") or "") > 20 for image in page.find_all("img"))
     levels = page.run(
         "return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))"
     )
@@ -88,21 +88,21 @@ def test_everything_has_a_name_and_headings_are_in_order(page: Page) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_contents_lead_to_every_part(page: Page) -> None:
-    links = page.all(".contents a")
+def test_contents_link_to_every_part(page: Page) -> None:
+    links = page.find_all(".contents a")
     assert len(links) == 4
     for link in links:
         link.click()
         target = str(link.get_attribute("href")).partition("#")[2]
         assert page.browser.current_url.endswith(f"#{target}")
-        heading = page.one(f"h2#{target}")
+        heading = page.find(f"h2#{target}")
         assert heading.text == link.text
         [box] = boxes(page, f"h2#{target}")
         last = page.run("return innerHeight + scrollY >= document.documentElement.scrollHeight - 1")
         assert abs(box["top"]) < 2 or last
 
 
-def test_headers_of_contrasts_stay_in_sight(page: Page) -> None:
+def test_contrast_headers_stay_visible(page: Page) -> None:
     page.run("document.querySelector('#elsewhere ~ .held tbody:last-of-type').scrollIntoView()")
     page.run("scrollBy(0, 40)")
     [header, *_] = boxes(page, "#elsewhere ~ .held thead th")
@@ -132,31 +132,35 @@ def test_tables_scroll_in_their_own_box_and_keep_their_first_column(phone: Page)
         assert title["left"] == box["left"]
 
 
-def test_boxes_that_scroll_and_no_others_are_reached_by_keys(page: Page, browser: Chrome) -> None:
-    reached = "return [...document.querySelectorAll('.scrolled[tabindex=\\'0\\']')].length"
-    assert page.run(reached) == 0
+def test_only_scrolling_boxes_are_reached_by_keys(page: Page, browser: Chrome) -> None:
+    count_script = "return [...document.querySelectorAll('.scrolled[tabindex=\\'0\\']')].length"
+    assert page.run(count_script) == 0
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
-    page.wait(lambda: page.run(reached) > 0)
+    page.wait(lambda: page.run(count_script) > 0)
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    page.wait(lambda: page.run(reached) == 0)
+    page.wait(lambda: page.run(count_script) == 0)
 
 
-def test_figures_have_their_own_size_on_a_phone_and_scroll(phone: Page) -> None:
-    own = phone.run("return [...document.querySelectorAll('.broad img')].map(i => i.naturalWidth)")
-    shown = [box["width"] for box in boxes(phone, ".broad img")]
-    assert shown == pytest.approx([min(width, 704) for width in own], abs=0.5)
+def test_figures_keep_their_size_on_a_phone(phone: Page) -> None:
+    natural_widths = phone.run(
+        "return [...document.querySelectorAll('.broad img')].map(i => i.naturalWidth)"
+    )
+    shown_widths = [box["width"] for box in boxes(phone, ".broad img")]
+    assert shown_widths == pytest.approx([min(width, 704) for width in natural_widths], abs=0.5)
 
 
 def test_contrasts_are_cards_on_a_phone(phone: Page) -> None:
-    for row in phone.all("#elsewhere ~ .held tbody tr:not(.group)"):
+    for row in phone.find_all("#elsewhere ~ .held tbody tr:not(.group)"):
         name, points = (row.find_element(By.CSS_SELECTOR, css).rect for css in ("th", "td.strip"))
         assert points["y"] >= name["y"] + name["height"]
         assert row.text.endswith(("better", "worse", "no difference shown"))
     [box] = boxes(phone, "#elsewhere ~ .held")
-    assert all(one["right"] <= box["right"] + 0.5 for one in boxes(phone, "#elsewhere ~ .held td"))
+    assert all(
+        cell["right"] <= box["right"] + 0.5 for cell in boxes(phone, "#elsewhere ~ .held td")
+    )
 
 
-def test_the_dark_page_is_dark_and_its_words_can_be_read(page: Page) -> None:
+def test_dark_page_is_readable(page: Page) -> None:
     features = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     contrasts = {
@@ -164,15 +168,15 @@ def test_the_dark_page_is_dark_and_its_words_can_be_read(page: Page) -> None:
         for css in (".lede", ".notice", ".interval", ".note", ".better .verdict", ".axis")
     }
     paper = page.run("return getComputedStyle(document.documentElement).backgroundColor")
-    printed = {"media": "print", "features": features}
-    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", printed)
+    print_media = {"media": "print", "features": features}
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", print_media)
     ink = page.run("return getComputedStyle(document.querySelector('.lede')).color")
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
-    light = {css: contrast(page, css) for css in contrasts}
+    light_contrasts = {css: contrast(page, css) for css in contrasts}
     assert paper == "rgb(21, 23, 26)"
     assert luminance(ink) < 0.05  # on paper, which is white
     assert min(contrasts.values()) >= 4.5
-    assert min(light.values()) >= 4.5
+    assert min(light_contrasts.values()) >= 4.5
 
 
 def contrast(page: Page, css: str) -> float:
@@ -183,8 +187,8 @@ def contrast(page: Page, css: str) -> float:
         "e = e.parentElement; made.push(getComputedStyle(e).backgroundColor); return made",
         css,
     )
-    one, other = sorted(luminance(colour) for colour in colours)
-    return (other + 0.05) / (one + 0.05)
+    darker, lighter = sorted(luminance(colour) for colour in colours)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def luminance(colour: str) -> float:
@@ -193,20 +197,20 @@ def luminance(colour: str) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-def test_prints_a_page_an_experiment_and_every_run(page: Page) -> None:
-    told = page.browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
-    pdf = base64.b64decode(told["data"])
+def test_print_has_pages_for_experiments_and_runs(page: Page) -> None:
+    response = page.browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    pdf = base64.b64decode(response["data"])
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 4  # the first page, the experiment, 3 more
     time.sleep(0.2)
-    assert not page.one("details").get_property("open")  # closed again
+    assert not page.find("details").get_property("open")  # closed again
 
 
-def test_what_is_folded_up_is_unfolded_for_printing(page: Page) -> None:
+def test_collapsed_details_open_for_printing(page: Page) -> None:
     page.run("dispatchEvent(new Event('beforeprint'))")
-    assert page.one("details").get_property("open")
+    assert page.find("details").get_property("open")
     page.run("dispatchEvent(new Event('afterprint'))")
-    assert not page.one("details").get_property("open")
+    assert not page.find("details").get_property("open")
 
 
 def test_nothing_is_cut_off_in_print(page: Page) -> None:
@@ -223,7 +227,7 @@ def test_nothing_is_cut_off_in_print(page: Page) -> None:
 
 def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
     page = Page(browser, write_report(reproduction(tmp_path, hostile()))[-1])
-    assert len(page.all("h2")) == 5
+    assert len(page.find_all("h2")) == 5
     assert page.run("return document.querySelectorAll('main script, main i').length") == 0
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     assert page.run("return document.documentElement.scrollWidth") == 390
@@ -238,24 +242,24 @@ def test_tables_are_sorted_filtered_and_copied(browser: Chrome, tmp_path: Path) 
     page.run("document.querySelector('details:not(.written)').open = true")
 
     def names() -> list[str]:
-        shown: list[str] = page.run(
+        visible_names: list[str] = page.run(
             "return [...document.querySelectorAll('.runs tbody tr')].filter((r) => !r.hidden)"
             ".map((r) => r.cells[0].innerText)"
         )
-        return shown
+        return visible_names
 
-    header = page.one(".runs thead th button")
+    header = page.find(".runs thead th button")
     header.click()
     assert names() == sorted(names())
     header.click()
     assert names() == sorted(names(), reverse=True)
-    assert page.one(".runs thead th").get_attribute("aria-sort") == "descending"
-    page.one(".tools input").send_keys("run-11")
+    assert page.find(".runs thead th").get_attribute("aria-sort") == "descending"
+    page.find(".tools input").send_keys("run-11")
     assert names() == ["run-11"]
     page.run(
         "Object.defineProperty(navigator, 'clipboard', {value: {writeText: (t) => {"
         "window.copied = t; return Promise.resolve(); }}})"
     )
-    page.one(".grid").find_element(By.XPATH, "../following-sibling::p/button").click()
+    page.find(".grid").find_element(By.XPATH, "../following-sibling::p/button").click()
     assert page.run("return window.copied").splitlines()[-1].split("\t")[0] == "14 × 14 px"
     assert log(browser, "browser") == []

@@ -16,7 +16,7 @@ from morefromless.report.section import Section
 from tests.report.handmade import HOSTILE, SPEC, results, two_partners
 
 
-def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
+def test_each_arm_has_a_line_with_metrics_and_seeds() -> None:
     arms, contrasts = tables.report(results()).sections
     assert arms.header == ("arm", "accuracy", "balanced", "macro-F1", "ECE", "seeds", "curve")
     assert arms.rows[0] == (
@@ -40,13 +40,13 @@ def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
     ]
 
 
-def test_a_metric_added_is_a_column_and_saved(tmp_path: Path) -> None:
-    added = results(top_3=0.9123)
-    [header, *_] = [section.header for section in tables.report(added).sections]
+def test_added_metric_is_a_column_and_saved(tmp_path: Path) -> None:
+    with_metric = results(top_3=0.9123)
+    [header, *_] = [section.header for section in tables.report(with_metric).sections]
     assert header[5] == "top 3"
-    written, *_ = tables.write(added, tmp_path)
-    assert "| top 3 |" in written.read_text()
-    assert "| 91.2 |" in written.read_text()
+    markdown, *_ = tables.write(with_metric, tmp_path)
+    assert "| top 3 |" in markdown.read_text()
+    assert "| 91.2 |" in markdown.read_text()
 
 
 def test_several_tasks_are_a_grid() -> None:
@@ -62,21 +62,21 @@ def test_several_tasks_are_a_grid() -> None:
     ]
 
 
-def test_encoders_of_one_modality_that_had_other_partners_have_columns_of_their_own() -> None:
+def test_encoders_with_other_partners_have_separate_columns() -> None:
     arms = tables.report(two_partners(results(("tissue", "cell")))).sections[0]
-    of_whole = dict(zip(arms.header, arms.rows[2], strict=True))
-    assert of_whole["task: modality"] == "tissue: full"
+    whole_patch_row = dict(zip(arms.header, arms.rows[2], strict=True))
+    assert whole_patch_row["task: modality"] == "tissue: full"
     for partner, score in ((SPEC, "82.0"), ("downsample:14", "92.0")):
-        assert of_whole[f"asymmetric, shared, with {partner}"].startswith(score)
+        assert whole_patch_row[f"asymmetric, shared, with {partner}"].startswith(score)
     assert dict(zip(arms.header, arms.rows[0], strict=True))["asymmetric, shared"]
 
 
-def test_what_did_not_train_and_what_still_rose_is_named() -> None:
+def test_untrained_and_rising_arms_are_named() -> None:
     plain = results()
     first, *rest = plain.summaries
-    idle = replace(first, not_above="majority", rising=True)
+    untrained = replace(first, not_above="majority", rising=True)
     floor = FloorNotExceeded(SPEC, "tissue", "majority", 0.5, "supervised", 0.4)
-    changed = replace(plain, summaries=[idle, *rest], floors_not_exceeded=[floor])
+    changed = replace(plain, summaries=[untrained, *rest], floors_not_exceeded=[floor])
     arms = tables.report(changed).sections[0]
     assert arms.rows[0][0] == "asymmetric, shared (not above majority)"
     assert arms.rows[0][-1] == "rising"
@@ -84,17 +84,21 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
     assert f"asymmetric, shared on {SPEC} (majority)" in text
     assert "(50.0 %); the best is supervised (40.0 %)" in text
 
-    two = results(("tissue", "cell"))
-    idle_at_both = [replace(s, not_above="majority") for s in two.summaries if s.condition.trained]
-    text = " ".join(notes(replace(two, summaries=idle_at_both)))
+    two_tasks = results(("tissue", "cell"))
+    untrained_on_both = [
+        replace(s, not_above="majority") for s in two_tasks.summaries if s.condition.trained
+    ]
+    text = " ".join(notes(replace(two_tasks, summaries=untrained_on_both)))
     for task in ("tissue", "cell"):
         assert text.count(f"asymmetric, shared on {SPEC}, task {task} (majority)") == 1
 
 
-def test_rows_of_a_validation_have_names_of_their_own(tmp_path: Path) -> None:
+def test_validation_rows_have_unique_names(tmp_path: Path) -> None:
     study = results(("tissue", "cell"), brier=0.3)
-    learnt = dict.fromkeys(replace(s.condition, task="") for s in study.select(lambda c: c.trained))
-    shifts = [Shift(condition, 1.0, 2.0) for condition in learnt]
+    conditions = dict.fromkeys(
+        replace(s.condition, task="") for s in study.select(lambda c: c.trained)
+    )
+    shifts = [Shift(condition, 1.0, 2.0) for condition in conditions]
     *_, distances, _ = validation.report(Validation(study, study, shifts, tmp_path)).sections
     assert [row[0] for row in distances.rows] == [
         f"asymmetric, shared on {SPEC}",
@@ -134,56 +138,58 @@ def test_numbers_for_other_programs_and_tables_for_latex(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", [HOSTILE, "a_b & 50 % $x^2$ \\input{x}", "x" * 60])
-def test_names_are_no_commands_of_latex(name: str) -> None:
+def test_names_are_not_latex_commands(name: str) -> None:
     text = Section(name, ("of", name), [(name, "−1 ×")]).latex()
     assert "\\input" not in text
     body = text.replace("\\&", "").replace("\\%", "")
-    assert body.count("&") == 2  # cells alone
+    assert body.count("&") == 2  # only between cells
     assert "%" not in body
 
 
-def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None:
+def test_arms_with_few_points_are_not_reported_as_finished() -> None:
     plain = results()
-    flat = [
+    not_rising = [
         replace(s, rising=None if s.condition.arm == "supervised" else False)
         for s in plain.summaries
     ]
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
-    [said] = [n for n in notes(replace(plain, summaries=flat, curves=point)) if "8 points" in n]
-    assert f"fewer than 8 points: supervised on {SPEC}. Use" in said
+    [note] = [
+        n for n in notes(replace(plain, summaries=not_rising, curves=point)) if "8 points" in n
+    ]
+    assert f"fewer than 8 points: supervised on {SPEC}. Use" in note
 
 
-def test_few_labels_are_those_of_probes_alone() -> None:
+def test_few_labels_apply_only_to_probes() -> None:
     """A supervised arm has all labels, which the table alone would not show."""
     plain = results()
-    few = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
-    said = notes(replace(plain, config=few))
-    assert "linear probe." in said[0]
+    few_labels = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
+    lines = notes(replace(plain, config=few_labels))
+    assert "linear probe." in lines[0]
     assert any(
-        "5 % of the training labels, drawn by seed within each class, at least" in n for n in said
+        "5 % of the training labels, drawn by seed within each class, at least" in n for n in lines
     )
-    assert "equal numbers of labels" not in " ".join(said)
+    assert "equal numbers of labels" not in " ".join(lines)
     supervised = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
-    said = notes(replace(plain, config=few, summaries=supervised))
-    assert any("do not compare equal numbers of labels" in note for note in said)
+    lines = notes(replace(plain, config=few_labels, summaries=supervised))
+    assert any("do not compare equal numbers of labels" in note for note in lines)
     assert "of the training labels" not in " ".join(notes(plain))
 
 
-def test_intervals_are_said_to_hold_what_they_hold() -> None:
+def test_notes_state_what_intervals_include() -> None:
     plain = results()
     assert any(note.endswith("over 30 groups and seeds.") for note in notes(plain))
-    single = [
+    one_seed = [
         replace(s, intervals={"accuracy": replace(s.accuracy, includes_seeds=False)})
         for s in plain.summaries
     ]
-    mixed = replace(plain, summaries=[*plain.summaries[:2], *single[2:]])
-    told = "over 30 groups and seeds; with only one seed, over groups alone."
-    assert any(note.endswith(told) for note in notes(mixed))
-    told = "over 30 groups; it does not include variation between seeds."
-    assert any(note.endswith(told) for note in notes(replace(plain, summaries=single)))
+    mixed = replace(plain, summaries=[*plain.summaries[:2], *one_seed[2:]])
+    expected = "over 30 groups and seeds; with only one seed, over groups alone."
+    assert any(note.endswith(expected) for note in notes(mixed))
+    expected = "over 30 groups; it does not include variation between seeds."
+    assert any(note.endswith(expected) for note in notes(replace(plain, summaries=one_seed)))
 
 
-def test_of_one_task_too_it_is_said_which_encoders_answer_themselves() -> None:
+def test_encoders_with_own_heads_are_marked_for_one_task() -> None:
     plain = results()
     heads = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
     content = tables.report(replace(plain, summaries=heads))
@@ -193,16 +199,16 @@ def test_of_one_task_too_it_is_said_which_encoders_answer_themselves() -> None:
     assert not any("own head" in note for note in tables.report(plain).notes)
 
 
-def test_a_teacher_is_a_reference_that_is_explained() -> None:
+def test_teacher_is_explained_as_a_reference() -> None:
     plain = results()
     teacher = replace(plain.summaries[0].condition, arm="reference", encoder="resnet18 at 224 px")
-    beside = [*plain.summaries, replace(plain.summaries[0], condition=teacher)]
-    said = notes(replace(plain, summaries=beside))  # of --distillation, without --references
-    assert any(note.startswith("References are published encoders and teachers") for note in said)
+    with_teacher = [*plain.summaries, replace(plain.summaries[0], condition=teacher)]
+    lines = notes(replace(plain, summaries=with_teacher))  # of --distillation, without --references
+    assert any(note.startswith("References are published encoders and teachers") for note in lines)
     assert not any(note.startswith("References") for note in notes(plain))
 
 
-def test_students_are_asked_by_the_probe_of_the_study() -> None:
+def test_students_are_evaluated_with_the_probe_of_the_study() -> None:
     plain = results()
     student = replace(plain.summaries[0].condition, arm="distillation", objective="regression")
     config = replace(
@@ -216,21 +222,21 @@ def test_students_are_asked_by_the_probe_of_the_study() -> None:
     assert "Students of a frozen teacher, knn-20 probe" in titles
 
 
-def test_one_seed_is_no_range_of_seeds() -> None:
-    one = replace(results(), config=replace(results().config, seeds=1))
-    assert "seed 0;" in notes(one)[0]
+def test_one_seed_is_not_a_range() -> None:
+    one_seed = replace(results(), config=replace(results().config, seeds=1))
+    assert "seed 0;" in notes(one_seed)[0]
     assert "seeds 0-1;" in notes(results())[0]
 
 
-def test_few_points_of_a_curve_are_not_none() -> None:
+def test_few_points_of_a_curve_are_reported() -> None:
     assert any("No learning curves were recorded" in note for note in notes(results()))
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
-    said = notes(replace(results(), curves=point))
-    assert any("fewer than 8 points" in note for note in said)
-    assert not any("No learning curves were recorded" in note for note in said)
+    lines = notes(replace(results(), curves=point))
+    assert any("fewer than 8 points" in note for note in lines)
+    assert not any("No learning curves were recorded" in note for note in lines)
 
 
-def test_two_cohorts_have_units_of_their_own() -> None:
+def test_each_cohort_has_its_own_units() -> None:
     internal = results()
     by_patch = [
         replace(s, intervals={"accuracy": replace(s.accuracy, unit="patch")})
@@ -240,6 +246,6 @@ def test_two_cohorts_have_units_of_their_own() -> None:
         internal, summaries=by_patch, data=replace(internal.data, groups=1, title="Other")
     )
     result = SimpleNamespace(internal=internal, external=external)
-    said = validation._notes(cast(Validation, result))
-    assert "External: 1,200 test patches of Other, 1 group." in said
-    assert any("over seeds and test groups or patches." in note for note in said)
+    lines = validation._notes(cast(Validation, result))
+    assert "External: 1,200 test patches of Other, 1 group." in lines
+    assert any("over seeds and test groups or patches." in note for note in lines)

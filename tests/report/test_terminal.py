@@ -12,7 +12,7 @@ from morefromless.report.terminal import show_table, show_written
 from tests.report.handmade import results
 
 
-def printed(width: int, *table: object, terminal: bool = True) -> str:
+def render_table(width: int, *table: object, terminal: bool = True) -> str:
     console = Console(
         file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, markup=False
     )
@@ -33,7 +33,7 @@ WIDE = Section(
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("section", [ARMS, WIDE], ids=lambda section: section.title)
 def test_no_word_is_broken(section: Section, width: int) -> None:
-    text = printed(width, section.title, section.header, section.rows)
+    text = render_table(width, section.title, section.header, section.rows)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
     words = set(text.replace(",", " ").replace(":", " ").split())
@@ -45,35 +45,37 @@ def test_no_word_is_broken(section: Section, width: int) -> None:
         assert cell in text  # a number and its interval are on one line
 
 
-def test_a_matrix_of_arms_fits_since_its_head_is_wrapped_by_word() -> None:
-    arms = [f"{arm}, {way}" for arm in ("asymmetric", "symmetric") for way in ("shared", "own")]
+def test_matrix_fits_because_its_header_is_wrapped() -> None:
+    arms = [
+        f"{arm}, {sharing}" for arm in ("asymmetric", "symmetric") for sharing in ("shared", "own")
+    ]
     title = "CKA of the last layer, of every two arms of this study of which there are many more"
-    text = printed(80, title, ("arm", *arms), [(arm, *["0.74 ± 0.01"] * 4) for arm in arms])
+    text = render_table(80, title, ("arm", *arms), [(arm, *["0.74 ± 0.01"] * 4) for arm in arms])
     assert "Left out" not in text
     assert text.count("0.74 ± 0.01") == 16
     assert " ".join(text.split()).startswith(title)
 
 
-def test_columns_of_words_share_the_room() -> None:
+def test_text_columns_share_the_width() -> None:
     words = "no difference could be shown with three test groups"
-    text = printed(60, "", ("contrast", "points", "verdict"), [(words, "+2.2", words)])
+    text = render_table(60, "", ("contrast", "points", "verdict"), [(words, "+2.2", words)])
     assert len(text.splitlines()) == 2 + 3
 
 
 def test_a_narrow_terminal_gets_lists() -> None:
-    text = printed(40, ARMS.title, ARMS.header, ARMS.rows)
+    text = render_table(40, ARMS.title, ARMS.header, ARMS.rows)
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text
 
 
 def test_a_dumb_terminal_gets_lists_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen reader reads each number with its name."""
     monkeypatch.setenv("TERM", "dumb")
-    text = printed(200, ARMS.title, ARMS.header, ARMS.rows)
+    text = render_table(200, ARMS.title, ARMS.header, ARMS.rows)
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text
 
 
-def test_a_program_gets_whole_lines_and_tabs() -> None:
-    lines = printed(80, ARMS.title, ARMS.header, ARMS.rows, terminal=False).splitlines()
+def test_program_gets_complete_lines_with_tabs() -> None:
+    lines = render_table(80, ARMS.title, ARMS.header, ARMS.rows, terminal=False).splitlines()
     assert lines[0] == ARMS.title
     assert [line.split("\t") for line in lines[1:]] == [[*ARMS.header], *map(list, ARMS.rows)]
 
@@ -81,11 +83,11 @@ def test_a_program_gets_whole_lines_and_tabs() -> None:
 @pytest.mark.parametrize("name", ["x" * 60, "<b>[red]&\"'", "نسيج", "a\nb"])
 def test_names_of_any_kind_are_shown(name: str) -> None:
     for width in (40, 80):
-        text = printed(width, "t", ("of", "recall"), [(name, "90.0"), ("other", "1.0")])
+        text = render_table(width, "t", ("of", "recall"), [(name, "90.0"), ("other", "1.0")])
         assert "".join(name.split()) in "".join(text.replace("90.0", "").split())
 
 
-def test_a_terminal_of_ascii_is_sent_no_lines_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ascii_terminal_gets_no_box_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.BytesIO()
     file = io.TextIOWrapper(output, encoding="ascii", errors="strict")
     console = Console(file=file, width=80, force_terminal=True)

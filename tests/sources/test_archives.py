@@ -1,4 +1,4 @@
-"""Archives: the same patches as from the folder, and nothing that a hostile one asks for."""
+"""Archives: the same patches as from the folder, and no harm from hostile archives."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(path: Path, members: dict[str, bytes]) -> Path:
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in members.items():
             file.writestr(name, data)
@@ -51,20 +51,20 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 @pytest.mark.parametrize("below", [None, "in"])
-def test_an_archive_is_the_folder_that_it_was_made_of(
+def test_archive_gives_the_same_patches_as_its_folder(
     root: Path, tmp_path: Path, kind: str, below: str | None
 ) -> None:
     base = root if below is None else root.parent
-    made = shutil.make_archive(str(tmp_path / "packed" / "in"), kind, base, below)
+    archive = shutil.make_archive(str(tmp_path / "packed" / "in"), kind, base, below)
     before = set(tmp_path.rglob("*"))
-    whole = ingest(open_source(str(root)), tmp_path / "folder", progress=False, workers=2).store
-    packed = ingest(open_source(made), tmp_path / "store", progress=False, workers=2).store
+    unpacked = ingest(open_source(str(root)), tmp_path / "folder", progress=False, workers=2).store
+    packed = ingest(open_source(archive), tmp_path / "store", progress=False, workers=2).store
     assert packed.meta.splits == {"train": 6, "test": 6}
-    for store in (whole, packed):
+    for store in (unpacked, packed):
         for row, name in enumerate(store.table["id"]):
             assert (store.arrays["he"][row] == patch(NAMES[name])).all()
-    if kind != "gztar":  # which is read in its own order
-        assert packed.hash == whole.hash
+    if kind != "gztar":  # a compressed tar is read in its own order
+        assert packed.hash == unpacked.hash
     after = {
         p
         for p in tmp_path.rglob("*")
@@ -73,7 +73,7 @@ def test_an_archive_is_the_folder_that_it_was_made_of(
     assert after == before  # nothing was unpacked
 
 
-def test_archives_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
+def test_archives_with_equal_names_are_refused(root: Path, tmp_path: Path) -> None:
     for kind in ("zip", "tar"):
         shutil.make_archive(str(tmp_path / "fetched" / "a"), kind, root)
     with pytest.raises(
@@ -82,12 +82,12 @@ def test_archives_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
         Folder(str(tmp_path / "fetched")).items()
 
 
-def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
+def test_archives_in_a_folder_are_read_like_folders(root: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         shutil.make_archive(str(tmp_path / "fetched" / split), "zip", root / split)
     (tmp_path / "fetched/below").mkdir()
-    for other in ("val.7z", "below/val.zip"):
-        (tmp_path / "fetched" / other).write_bytes(b"not opened")
+    for name in ("val.7z", "below/val.zip"):
+        (tmp_path / "fetched" / name).write_bytes(b"not opened")
     source = Folder(str(tmp_path / "fetched"))
     items = source.items()
     assert sorted(item.id for item in items) == sorted(NAMES)
@@ -95,9 +95,9 @@ def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
     assert source.skipped_files() == {"file ending in '.7z'": 1, "file ending in '.zip'": 1}
 
 
-def test_archives_in_a_folder_have_their_whole_names(tmp_path: Path) -> None:
-    zipped(tmp_path / "slide.1.zip", {"A/1.png": png(1), "B/2.png": png(2)})
-    zipped(tmp_path / "slide.2.zip", {"A/1.png": png(3), "B/2.png": png(4)})
+def test_archive_names_lose_only_their_last_suffix(tmp_path: Path) -> None:
+    write_zip(tmp_path / "slide.1.zip", {"A/1.png": png(1), "B/2.png": png(2)})
+    write_zip(tmp_path / "slide.2.zip", {"A/1.png": png(3), "B/2.png": png(4)})
     (tmp_path / "._slide.1.zip").write_bytes(b"of macOS, and no archive")
     items = Folder(str(tmp_path)).items()
     assert [item.id for item in items] == [
@@ -105,24 +105,24 @@ def test_archives_in_a_folder_have_their_whole_names(tmp_path: Path) -> None:
     ]
 
 
-def test_a_tar_may_be_compressed_whatever_it_is_called(root: Path, tmp_path: Path) -> None:
-    made = shutil.make_archive(str(tmp_path / "a"), "gztar", root)
-    archive = open_archive(Path(made).rename(tmp_path / "a.tar"))
+def test_compressed_tar_may_have_any_suffix(root: Path, tmp_path: Path) -> None:
+    path = shutil.make_archive(str(tmp_path / "a"), "gztar", root)
+    archive = open_archive(Path(path).rename(tmp_path / "a.tar"))
     assert (read_rgb(archive.read("test/A/1.png")) == patch(NAMES["test/A/1.png"])).all()
 
 
-def test_members_of_a_compressed_tar_may_be_asked_in_any_order(tmp_path: Path) -> None:
+def test_compressed_tar_is_read_in_any_order(tmp_path: Path) -> None:
     names = {f"A/{i:03}.png": i for i in range(2 * MAX_READ_AHEAD)}
-    made = shutil.make_archive(str(tmp_path / "a"), "gztar", folder(tmp_path / "in", names))
-    archive = open_archive(Path(made))
+    path = shutil.make_archive(str(tmp_path / "a"), "gztar", folder(tmp_path / "in", names))
+    archive = open_archive(Path(path))
     order = [*archive.names[::-7], *archive.names, *archive.names[::31]]
     with ThreadPoolExecutor(3) as pool:
         for name, data in zip(order, pool.map(archive.read, order), strict=True):
             assert (read_rgb(data) == patch(names[name])).all()
 
 
-def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -> None:
-    path = zipped(
+def test_unsafe_archive_members_are_skipped(tmp_path: Path) -> None:
+    path = write_zip(
         tmp_path / "a.zip",
         {
             "A/1.png": png(1),
@@ -171,8 +171,8 @@ def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -
     )
 
 
-def test_names_in_utf8_without_saying_so_and_in_cp437(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", {"AAAA/1.png": png(1), "BBBB/2.png": png(2)})
+def test_zip_names_in_undeclared_utf8_and_cp437_are_decoded(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"AAAA/1.png": png(1), "BBBB/2.png": png(2)})
     data = path.read_bytes()
     data = data.replace(b"AAAA", "éé".encode()).replace(b"BBBB", b"T\x81m_")  # ü in cp437
     path.write_bytes(data)
@@ -180,12 +180,12 @@ def test_names_in_utf8_without_saying_so_and_in_cp437(tmp_path: Path) -> None:
 
 
 def test_a_bomb_and_an_encrypted_member_are_rejected(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", {"A/1.png": png(1), "A/0.png": bytes(2**22)})
+    path = write_zip(tmp_path / "a.zip", {"A/1.png": png(1), "A/0.png": bytes(2**22)})
     archive = open_archive(path)
     with pytest.raises(UnreadablePatch, match=r"too large: it unpacks from .* to 4,194,304 bytes"):
         archive.read("A/0.png")
     assert archive.read("A/1.png") == png(1)
-    data = bytearray(zipped(tmp_path / "b.zip", {"A/1.png": png(1)}).read_bytes())
+    data = bytearray(write_zip(tmp_path / "b.zip", {"A/1.png": png(1)}).read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "b.zip").write_bytes(data)
     with pytest.raises(UnreadablePatch, match="encrypted"):
@@ -201,35 +201,37 @@ def test_a_bomb_and_an_encrypted_member_are_rejected(tmp_path: Path) -> None:
 def test_damaged_members_are_rejected_and_damaged_archives_refused(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = Path(shutil.make_archive(str(tmp_path / "a"), "zip", root)).read_bytes()
-    at = whole.index(png(NAMES["train/A/0.png"])[:8]) if png(0)[:8] in whole else 200
-    (tmp_path / "b.zip").write_bytes(whole[: at + 60] + b"xxxx" + whole[at + 64 :])
+    content = Path(shutil.make_archive(str(tmp_path / "a"), "zip", root)).read_bytes()
+    offset = content.index(png(NAMES["train/A/0.png"])[:8]) if png(0)[:8] in content else 200
+    (tmp_path / "b.zip").write_bytes(content[: offset + 60] + b"xxxx" + content[offset + 64 :])
     assert run(["ingest", str(tmp_path / "b.zip"), str(tmp_path / "store")]) == 0
     assert "1 unreadable" in " ".join(capsys.readouterr().out.split())
     for kind in ("zip", "tar", "gztar"):
-        made = Path(shutil.make_archive(str(tmp_path / "c"), kind, root))
-        made.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
-        assert run(["ingest", str(made), str(tmp_path / "other")]) == 2
-        said = capsys.readouterr().err.strip()
-        assert "is not a valid archive" in said
-        assert "download it again." in said
+        path = Path(shutil.make_archive(str(tmp_path / "c"), kind, root))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert run(["ingest", str(path), str(tmp_path / "other")]) == 2
+        error = capsys.readouterr().err.strip()
+        assert "is not a valid archive" in error
+        assert "download it again." in error
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("cut", ["at a member", "within a header", "damaged header"])
 @pytest.mark.parametrize("kind", ["tar", "gztar"])
-def test_a_tar_without_its_end_is_refused(tmp_path: Path, cut: str, kind: str) -> None:
-    """Python's own reader takes each of these for a whole archive of fewer members."""
-    whole = many_files(tmp_path / "a.tar", 12).read_bytes()
-    at = whole.index(b"A/0000008.bmp")
+def test_truncated_tar_is_refused(tmp_path: Path, cut: str, kind: str) -> None:
+    """Python's own reader accepts each of these as a complete archive with fewer members."""
+    content = many_files(tmp_path / "a.tar", 12).read_bytes()
+    offset = content.index(b"A/0000008.bmp")
     parts = {
-        "at a member": whole[:at],
-        "within a header": whole[: at + 100],
-        "damaged header": whole[: at + 10] + b"xxxx" + whole[at + 14 :],
+        "at a member": content[:offset],
+        "within a header": content[: offset + 100],
+        "damaged header": content[: offset + 10] + b"xxxx" + content[offset + 14 :],
     }
     path = tmp_path / "b.tar"
     path.write_bytes(parts[cut] if kind == "tar" else gzip.compress(parts[cut]))
-    with pytest.raises(DataError, match=rf"is not a valid archive \(no header at byte {at:,}\)"):
+    with pytest.raises(
+        DataError, match=rf"is not a valid archive \(no header at byte {offset:,}\)"
+    ):
         open_archive(path)
 
 
@@ -255,7 +257,7 @@ def memory(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
 
 
-def test_a_tar_of_very_many_small_files(tmp_path: Path) -> None:
+def test_memory_of_a_tar_with_many_files_is_limited(tmp_path: Path) -> None:
     ingest(str(many_files(tmp_path / "few.tar", 40)), tmp_path / "few", progress=False)  # imports
     count = 20_000
     path = many_files(tmp_path / "many.tar", count)
@@ -267,14 +269,14 @@ def test_a_tar_of_very_many_small_files(tmp_path: Path) -> None:
     assert grown < 4000 * count
 
 
-@pytest.mark.parametrize("ending", ["bmp", "webp"])
-def test_further_formats(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"1.{ending}"
+@pytest.mark.parametrize("suffix", ["bmp", "webp"])
+def test_bmp_and_webp_images_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"1.{suffix}"
     Image.fromarray(patch(1)).save(path, lossless=True)
     assert (read_rgb(path) == patch(1)).all()
 
 
-def test_the_published_layout_of_nct_crc(tmp_path: Path) -> None:
+def test_published_nct_crc_archive_is_recognised(tmp_path: Path) -> None:
     sample = real("nct-crc-sample")
     files = sorted(sample.rglob("*.tif"))[:60]
     with zipfile.ZipFile(tmp_path / "NCT-CRC-HE-100K.zip", "w", zipfile.ZIP_DEFLATED) as file:
@@ -289,7 +291,7 @@ def test_the_published_layout_of_nct_crc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["-512", "9" * 30])
-def test_a_member_of_no_possible_size_is_refused(tmp_path: Path, size: str) -> None:
+def test_impossible_member_size_is_refused(tmp_path: Path, size: str) -> None:
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         info = tarfile.TarInfo("A/1.png")
         info.pax_headers = {"size": size}

@@ -17,23 +17,23 @@ LABELS[:2, 3, :2] = [3, 1]
 NAMES = ["consep_1-0000", "consep_1-0001", "dpath-a_12-0000"]
 
 
-def conic(root: Path, names: Any = NAMES, **held: Any) -> Conic:
-    for name, array in {"images": IMAGES, "labels": LABELS, **held}.items():
+def conic(root: Path, names: Any = NAMES, **arrays: Any) -> Conic:
+    for name, array in {"images": IMAGES, "labels": LABELS, **arrays}.items():
         np.save(root / f"{name}.npy", array)
     (root / "patch_info.csv").write_text("\n".join(["patch_info", *names]), encoding="utf-8")
     return Conic(str(root))
 
 
-def test_patches_of_an_image_stay_together(tmp_path: Path) -> None:
+def test_patches_of_an_image_share_a_group(tmp_path: Path) -> None:
     source = conic(tmp_path)
     items = source.items()
     assert [item.id for item in items] == NAMES
     assert [item.group for item in items] == ["consep_1", "consep_1", "dpath-a_12"]
     assert {(item.label, item.split) for item in items} == {("unlabelled", None)}
     assert "so images of one patient count as several groups" in source.remarks()[0]
-    found = source.read(items[1])
-    np.testing.assert_array_equal(found["he"], IMAGES[1])
-    nuclei = Nuclei.decode(found["nuclei"])
+    arrays = source.read(items[1])
+    np.testing.assert_array_equal(arrays["he"], IMAGES[1])
+    nuclei = Nuclei.decode(arrays["nuclei"])
     assert (nuclei.types.tolist(), nuclei.areas.tolist()) == ([1, 6], [2, 4])
     np.testing.assert_array_equal(nuclei.instances > 0, LABELS[1, ..., 0] > 0)
     assert not source.read(items[2])["nuclei"].any()
@@ -51,9 +51,7 @@ def test_patches_of_an_image_stay_together(tmp_path: Path) -> None:
         (LABELS / 2, "float mask: the mask holds fractions; "),
     ],
 )
-def test_patches_that_cannot_be_used_are_refused(
-    tmp_path: Path, labels: np.ndarray, reason: str
-) -> None:
+def test_unusable_patches_are_refused(tmp_path: Path, labels: np.ndarray, reason: str) -> None:
     source = conic(tmp_path, labels=labels)
     with pytest.raises(UnreadablePatch, match=reason):
         source.read(source.items()[0])
@@ -69,12 +67,12 @@ def test_patches_that_cannot_be_used_are_refused(
         ({"names": [*NAMES[:2], NAMES[0]]}, "two patches with the same name"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
+def test_mismatched_arrays_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         conic(tmp_path, **held).items()
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_missing_files_are_refused(tmp_path: Path) -> None:
     source = conic(tmp_path)
     (tmp_path / "patch_info.csv").write_text("name\na\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"is not a table with a column patch_info"):

@@ -1,4 +1,4 @@
-"""CoNSeP's tiles: made ones, and all of the real ones."""
+"""CoNSeP's tiles: synthetic ones, and all of the real ones."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def tile(root: Path, name: str, types: Any = (1, 4), instances: np.ndarray = MAP
     )
 
 
-def test_tiles(tmp_path: Path) -> None:
+def test_tiles_are_read_with_their_nuclei(tmp_path: Path) -> None:
     tile(tmp_path, "Train/train_1")
     tile(tmp_path, "Test/test_1")
     source = Consep(str(tmp_path))
@@ -41,9 +41,9 @@ def test_tiles(tmp_path: Path) -> None:
     ]
     assert (items[0].label, items[0].origin) == ("unlabelled", "Test/Images/test_1.png")
     assert "so tiles of one patient count as several groups" in source.remarks()[0]
-    found = source.read(items[0])
-    np.testing.assert_array_equal(found["he"], IMAGE)
-    nuclei = Nuclei.decode(found["nuclei"])
+    arrays = source.read(items[0])
+    np.testing.assert_array_equal(arrays["he"], IMAGE)
+    nuclei = Nuclei.decode(arrays["nuclei"])
     assert (nuclei.types.tolist(), nuclei.areas.tolist()) == ([1, 4], [4, 2])
     np.testing.assert_array_equal(nuclei.instances > 0, MAP > 0)
     assert source.shape(items[0]) == (6, 4)
@@ -59,17 +59,17 @@ def test_tiles(tmp_path: Path) -> None:
     }
 
 
-def test_seven_types_are_merged_when_asked_for(tmp_path: Path) -> None:
+def test_types_option_merges_seven_types(tmp_path: Path) -> None:
     tile(tmp_path, "Train/train_1", types=(4, 7))
     merged, seven = Consep(str(tmp_path)), Consep(str(tmp_path), types="seven")
     with pytest.raises(UnreadablePatch, match="type outside the scheme: '7' is not in consep"):
         merged.read(merged.items()[0])
-    coded = seven.read(seven.items()[0])["nuclei"]
-    assert Nuclei.decode(coded).types.tolist() == [3, 4]
+    encoded = seven.read(seven.items()[0])["nuclei"]
+    assert Nuclei.decode(encoded).types.tolist() == [3, 4]
 
 
-def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    for name, held in {
+def test_unusable_tiles_are_refused(tmp_path: Path) -> None:
+    for name, options in {
         "1": {"types": (1,)},
         "2": {"types": (1, 2, 3)},
         "3": {"instances": MAP[:, :2]},
@@ -77,7 +77,7 @@ def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         "5": {},
         "6": {},
     }.items():
-        tile(tmp_path, f"Train/{name}", **held)
+        tile(tmp_path, f"Train/{name}", **options)
     (tmp_path / "Train" / "Labels" / "5.mat").unlink()
     (tmp_path / "Train" / "Images" / "6.png").unlink()
     reasons = [
@@ -98,21 +98,21 @@ def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         Consep(str(tmp_path / "Train")).items()
 
 
-def test_every_nucleus_of_the_real_tiles() -> None:
+def test_real_tiles_have_the_documented_nuclei_counts() -> None:
     source = Consep(str(real("consep")))
     counts = {"train": np.zeros(5, int), "test": np.zeros(5, int)}
     for item in source.items():
-        coded = source.read(item)["nuclei"]
-        counts[str(item.split)] += np.bincount(Nuclei.decode(coded).types, minlength=5)
+        encoded = source.read(item)["nuclei"]
+        counts[str(item.split)] += np.bincount(Nuclei.decode(encoded).types, minlength=5)
     assert counts["train"].tolist() == [0, 371, 3941, 5537, 5706]
     assert counts["test"].tolist() == [0, 561, 1638, 3214, 3364]
-    counted = int(counts["train"].sum() + counts["test"].sum())
+    total = int(counts["train"].sum() + counts["test"].sum())
     sheet = public_set("consep")
-    assert f"{counted:,} nuclei, {counted - 24319} more" in sheet.pitfalls[0]
+    assert f"{total:,} nuclei, {total - 24319} more" in sheet.pitfalls[0]
     assert "24,319 nuclei as published" in sheet.description
 
 
-def test_the_case_of_folders_does_not_matter(tmp_path: Path) -> None:
+def test_folder_names_are_case_insensitive(tmp_path: Path) -> None:
     for name in ("train/1", "test/2"):
         tile(tmp_path, name)
     for folder in (tmp_path / "train", tmp_path / "test"):

@@ -18,7 +18,7 @@ def touch(root: Path, *names: str) -> str:
     return str(root)
 
 
-def test_class_folders_at_any_depth(tmp_path: Path) -> None:
+def test_class_folders_may_have_any_depth(tmp_path: Path) -> None:
     items = Folder(touch(tmp_path, "ADI/1.png", "TUM/slide 7/2.jpg", "TUM/3.tiff")).items()
     assert [(i.id, i.label, i.split, i.group) for i in items] == [
         ("ADI/1.png", "ADI", None, None),
@@ -27,7 +27,7 @@ def test_class_folders_at_any_depth(tmp_path: Path) -> None:
     ]
 
 
-def test_split_folders(tmp_path: Path) -> None:
+def test_split_folders_are_recognised(tmp_path: Path) -> None:
     names = ("Train/A/1.png", "validation/A/x/1.png", "test/B/1.png")
     items = Folder(touch(tmp_path, *names)).items()
     assert [(i.label, i.split) for i in items] == [("A", "train"), ("B", "test"), ("A", "val")]
@@ -38,13 +38,13 @@ def test_a_class_may_be_called_test(tmp_path: Path) -> None:
     assert [(i.label, i.split) for i in items] == [("control", None), ("test", None)]
 
 
-def test_files_side_by_side(tmp_path: Path) -> None:
+def test_classes_are_read_from_file_names(tmp_path: Path) -> None:
     items = Folder(touch(tmp_path, "gland-1.png", "tumor-a-2.png")).items()
     assert [i.label for i in items] == ["gland", "tumor"]
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
-def test_class_folders_of_patients(tmp_path: Path, split: str) -> None:
+def test_class_folders_in_patient_folders_are_recognised(tmp_path: Path, split: str) -> None:
     names = [f"{split}P{p}/{c}/1.png" for p in (1, 2) for c in ("tumour", "normal")]
     source = Folder(touch(tmp_path, *names))
     items = source.items()
@@ -64,14 +64,14 @@ def test_class_folders_of_patients(tmp_path: Path, split: str) -> None:
         ["P1/tumour/1.png", "P2/tumour/1.png", "P2/1.png"],
     ],
 )
-def test_folders_in_class_folders_are_no_classes(tmp_path: Path, names: list[str]) -> None:
+def test_subfolders_of_class_folders_are_not_classes(tmp_path: Path, names: list[str]) -> None:
     source = Folder(touch(tmp_path, *names))
     assert [i.label for i in source.items()] == [i.id.split("/")[0] for i in source.items()]
     assert not source.remarks()
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
+    ("names", "message"),
     [
         ([], "holds no png, jpg or tif files"),
         (["A/1.png", "B/1.png", "map.png"], "'map.png' is in .* but not in a class folder"),
@@ -80,18 +80,18 @@ def test_folders_in_class_folders_are_no_classes(tmp_path: Path, names: list[str
         (["train/A/1.png", "test/1.png"], "'test/1.png' in .* not in a class folder"),
     ],
 )
-def test_layouts_that_do_not_tell_the_classes(tmp_path: Path, names: list[str], words: str) -> None:
-    with pytest.raises(DataError, match=words):
+def test_unclear_layouts_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         Folder(touch(tmp_path, *names)).items()
 
 
 @pytest.mark.parametrize("source", [Folder, NctCrc])
-def test_a_missing_folder(tmp_path: Path, source: type[Folder] | type[NctCrc]) -> None:
+def test_missing_folder_is_refused(tmp_path: Path, source: type[Folder] | type[NctCrc]) -> None:
     with pytest.raises(DataError, match=r"There is no folder .*nowhere; check the path"):
         source(str(tmp_path / "nowhere")).items()
 
 
-def test_nct_names_tell_class_and_published_split(tmp_path: Path) -> None:
+def test_nct_names_give_class_and_published_split(tmp_path: Path) -> None:
     names = (
         "NCT/TUM/TUM-AAAFLCLY.tif",
         "VAL/TUM/TUM-TCGA-AACGSRHD.tif",
@@ -112,7 +112,7 @@ def test_one_nct_set_alone_has_no_split(tmp_path: Path) -> None:
     assert {i.split for i in items} == {None}
 
 
-def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
+def test_other_names_are_not_recognised_as_nct(tmp_path: Path) -> None:
     root = touch(tmp_path, "TUM-AAAFLCLY.tif", "TUM-1.tif")
     assert not NctCrc.recognises(["TUM-AAAFLCLY.tif", "TUM-1.tif"])
     with pytest.raises(DataError, match=r"'TUM-1.tif' .* is not named like .*folder:"):
@@ -120,7 +120,7 @@ def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
     assert not NctCrc.recognises([])
 
 
-def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a/1.gif", "b/2.GIF", "b/notes", "b/.hidden", "c/1.png", "d/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -132,13 +132,13 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
     assert Folder(str(tmp_path)).skipped_files()["folder 'c' (permission denied)"] == 1
 
 
-@pytest.mark.parametrize("ending", ["tif", "png"])
-def test_further_pages_are_counted(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_further_pages_are_counted(tmp_path: Path, suffix: str) -> None:
     pages = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    pages[0].save(tmp_path / f"a/1.{ending}", save_all=True, append_images=pages[1:])
-    pages[0].save(tmp_path / f"b/1.{ending}")
+    pages[0].save(tmp_path / f"a/1.{suffix}", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / f"b/1.{suffix}")
     source = Folder(str(tmp_path))
     items = source.items()
     for item in items:

@@ -1,4 +1,4 @@
-"""A user's own table of pairs: what is taken from it, and what is said where it is wrong."""
+"""A user's own table of pairs: what is read from it, and the messages for invalid tables."""
 
 import itertools
 from collections.abc import Callable
@@ -41,7 +41,7 @@ EXPRESSION.setflags(write=False)
 
 
 def pairs(root: Path, **columns: Any) -> pd.DataFrame:
-    """Images in `root`, and the table that speaks of them; `columns` are put in, or left out."""
+    """Images in `root`, and their table; `columns` replace columns, or remove them with None."""
     for stain, draw in (("he", he), ("ihc", ihc)):
         (root / stain).mkdir(parents=True, exist_ok=True)
         for number in range(COUNT):
@@ -60,19 +60,19 @@ def pairs(root: Path, **columns: Any) -> pd.DataFrame:
     return table.assign(**columns).dropna(axis="columns", how="all")
 
 
-def written(root: Path, table: pd.DataFrame) -> Manifest:
+def write_table(root: Path, table: pd.DataFrame) -> Manifest:
     table.to_csv(root / "pairs.csv", index=False)
     return Manifest(str(root / "pairs.csv"))
 
 
-def refused(root: Path, table: pd.DataFrame) -> str:
-    with pytest.raises(DataError) as caught:
-        written(root, table).items()
-    return str(caught.value)
+def table_error(root: Path, table: pd.DataFrame) -> str:
+    with pytest.raises(DataError) as error:
+        write_table(root, table).items()
+    return str(error.value)
 
 
-def test_listing(tmp_path: Path) -> None:
-    source = written(tmp_path, pairs(tmp_path))
+def test_items_are_listed_from_the_table(tmp_path: Path) -> None:
+    source = write_table(tmp_path, pairs(tmp_path))
     items = source.items()
     assert [item.id for item in items] == [f"{number:03}" for number in range(COUNT)]
     assert [item.label for item in items[:3]] == ["pos", "neg", "pos"]
@@ -83,22 +83,24 @@ def test_listing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
-def test_paths_as_another_system_spells_them(stored: Literal["NFC", "NFD"], tmp_path: Path) -> None:
+def test_paths_may_use_other_separators_and_unicode_forms(
+    stored: Literal["NFC", "NFD"], tmp_path: Path
+) -> None:
     table = pairs(tmp_path)
     folder = normalize(stored, "Färbung")
     (tmp_path / "he").rename(tmp_path / folder)
     for form, separator in itertools.product(("NFC", "NFD"), ("/", "\\")):
         table["he"] = [f"{normalize(form, 'Färbung')}{separator}{n}.png" for n in range(COUNT)]
-        source = written(tmp_path, table)
+        source = write_table(tmp_path, table)
         items = source.items()
         np.testing.assert_array_equal(source.read(items[5])["he"], he(5))
         assert tmp_path / folder / "5.png" in source.files()
     table.loc[3, "he"] = "Färbung/none.png"
-    assert "there is no file" in refused(tmp_path, table)
+    assert "there is no file" in table_error(tmp_path, table)
 
 
-def test_registered_images_and_vectors_arrive_exactly(tmp_path: Path) -> None:
-    """Every kind of cell, through a store and back."""
+def test_images_and_vectors_are_stored_exactly(tmp_path: Path) -> None:
+    """Every kind of cell is written to a store and read back."""
     table = pairs(tmp_path, split=None)
     np.save(tmp_path / "ihc.npy", np.stack([ihc(number) for number in range(COUNT)]))
     np.save(tmp_path / "vectors.npy", EXPRESSION)
@@ -113,14 +115,14 @@ def test_registered_images_and_vectors_arrive_exactly(tmp_path: Path) -> None:
     table["expression"] = [f"expression.csv#s#{number}" for number in backwards]
     table["rna"] = [f"expression.parquet#s#{number}" for number in range(COUNT)]
     table["counts"] = [f"{tmp_path}/elsewhere/counts.npy#{number}" for number in range(COUNT)]
-    ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+    ingest(write_table(tmp_path, table), tmp_path / "store", progress=False)
     store = Store.open(tmp_path / "store")
     assert set(store.arrays) == {"he", "ihc", "stacked", "vector", "expression", "rna", "counts"}
     assert len(store.table) == COUNT
     exact = EXPRESSION.astype(np.float32)
-    for row, told in store.table.iterrows():
-        number = int(told["id"])
-        assert told["label"] == ["pos", "neg"][number % 2]
+    for row, entry in store.table.iterrows():
+        number = int(entry["id"])
+        assert entry["label"] == ["pos", "neg"][number % 2]
         np.testing.assert_array_equal(store.arrays["he"][row], he(number))
         np.testing.assert_array_equal(store.arrays["ihc"][row], ihc(number))
         np.testing.assert_array_equal(store.arrays["stacked"][row], ihc(COUNT - 1 - number))
@@ -130,19 +132,19 @@ def test_registered_images_and_vectors_arrive_exactly(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.arrays["counts"][row], np.arange(4) + 4 * number)
 
 
-def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
+def test_parquet_gives_the_same_items_as_csv(tmp_path: Path) -> None:
     table = pairs(tmp_path, group=range(COUNT))
     table.loc[3, "ihc"] = None
-    expected = written(tmp_path, table)
-    table["group"] = table["group"].astype(float)  # as whole numbers become beside missing ones
-    for name, held in {"a": table, "b": table.set_index("id")}.items():
-        held.to_parquet(tmp_path / f"{name}.parquet")
+    expected = write_table(tmp_path, table)
+    table["group"] = table["group"].astype(float)  # as pandas stores integers with missing values
+    for name, frame in {"a": table, "b": table.set_index("id")}.items():
+        frame.to_parquet(tmp_path / f"{name}.parquet")
         source = Manifest(str(tmp_path / f"{name}.parquet"))
         assert source.items() == expected.items()
         assert source.datasheet().optional == {"ihc"}
 
 
-def test_what_a_path_to_a_table_is(tmp_path: Path) -> None:
+def test_path_to_a_table_is_opened_as_a_manifest(tmp_path: Path) -> None:
     pairs(tmp_path).to_csv(tmp_path / "pairs.CSV", index=False)
     pairs(tmp_path).to_parquet(tmp_path / "pairs.parquet")
     for name in ("pairs.CSV", "pairs.parquet"):
@@ -150,30 +152,30 @@ def test_what_a_path_to_a_table_is(tmp_path: Path) -> None:
         assert len(open_source(f"manifest:{tmp_path / name}").items()) == COUNT
 
 
-def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
-    written(tmp_path, pairs(tmp_path, note="seen twice", blank="", split=None))
+def test_options_choose_views_label_and_group(tmp_path: Path) -> None:
+    write_table(tmp_path, pairs(tmp_path, note="seen twice", blank="", split=None))
     path = f"manifest:{tmp_path / 'pairs.csv'}"
 
-    def read(more: str) -> tuple[set[str], set[str]]:
-        source = build(path + more, sources, Source)
+    def read(options: str) -> tuple[set[str], set[str]]:
+        source = build(path + options, sources, Source)
         return set(source.read(source.items()[0])), {item.label for item in source.items()}
 
     assert read("") == ({"he", "ihc"}, {"pos", "neg"})
     assert read(",modalities=ihc") == ({"ihc"}, {"pos", "neg"})
     assert read(",label=grade,modalities=ihc + he") == ({"he", "ihc"}, {"0", "1", "2"})
     assert open_source(path).items()[0].split is None
-    by_grade = build(path + ",group=grade", sources, Source)  # not by the column called so
+    by_grade = build(path + ",group=grade", sources, Source)  # not by the column `group`
     assert {item.group for item in by_grade.items()} == {"0", "1", "2"}
     with pytest.raises(DataError, match=r"pairs.csv has only empty cells in column blank; remove"):
         read(",modalities=he+blank")
     with pytest.raises(DataError, match=r"row 2, column note: 'seen twice' is neither an image"):
         read(",modalities=he+note")
-    written(tmp_path, pairs(tmp_path, label=None))
+    write_table(tmp_path, pairs(tmp_path, label=None))
     assert read("") == ({"he", "ihc"}, {UNLABELLED})
     store = ingest(open_source(path), tmp_path / "store", progress=False).store
     assert store.classes == (UNLABELLED,)  # enough to train without labels
     table = pairs(tmp_path, label="")
-    assert {item.label for item in written(tmp_path, table).items()} == {UNLABELLED}
+    assert {item.label for item in write_table(tmp_path, table).items()} == {UNLABELLED}
     with pytest.raises(DataError, match=r"pairs.csv has only empty cells in column label; use an"):
         read(",label=label")
     with pytest.raises(DataError, match=r"pairs.csv has no column grad; it has grade; make the"):
@@ -182,7 +184,7 @@ def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
         read(",modalities=he+mri")
 
 
-def test_how_tables_are_written(tmp_path: Path) -> None:
+def test_csv_dialects_are_read(tmp_path: Path) -> None:
     pairs(tmp_path)
     (tmp_path / "pairs.csv").write_text(
         '\ufeffid, he, ,label\n007,he/7.png,1,"a, b"\n\n  008 , he/8.png\n,,,\n', encoding="utf-8"
@@ -197,21 +199,21 @@ def test_how_tables_are_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
-def test_tables_with_other_separators(tmp_path: Path, mark: str) -> None:
-    """Excel writes semicolons where commas are decimal, and R does by write.csv2."""
+def test_other_separators_are_recognised(tmp_path: Path, mark: str) -> None:
+    """Excel writes semicolons if the decimal mark is a comma, and R's write.csv2 does too."""
     table = pairs(tmp_path, label=["3,5", "4"] * 6)
-    expected = written(tmp_path, table).items()
+    expected = write_table(tmp_path, table).items()
     text = table.to_csv(index=False, sep=mark, lineterminator="\r\n")
     (tmp_path / "pairs.csv").write_text(text, encoding="utf-8-sig")
     assert Manifest(str(tmp_path / "pairs.csv")).items() == expected
 
 
-def test_words_for_no_value(tmp_path: Path) -> None:
-    """As R and pandas write them: silently, they were classes, and views that do not exist."""
+def test_missing_value_words_are_empty_cells(tmp_path: Path) -> None:
+    """R and pandas write these words, which must not become classes or missing files."""
     labels = ["NA", "N/A", "nan", "None", "pos", "neg"] * 2
     table = pairs(tmp_path, label=labels, split=None)
     table.loc[3, "ihc"] = "NA"
-    source = written(tmp_path, table)
+    source = write_table(tmp_path, table)
     report = ingest(source, tmp_path / "store", progress=False, missing="keep")
     assert report.store.classes == ("None", "neg", "pos", UNLABELLED)
     assert report.notes[0] == (
@@ -219,7 +221,7 @@ def test_words_for_no_value(tmp_path: Path) -> None:
     )
     assert report.notes[1].startswith("Column ihc holds NA, N/A or NaN in 1 of 12 rows")
     assert report.store.meta.absent == {"ihc": {"train": 1}}
-    message = refused(tmp_path, table.assign(group=labels[::-1]))
+    message = table_error(tmp_path, table.assign(group=labels[::-1]))
     assert "row 5, column group: the cell holds NA or NaN; fill this cell like" in message
 
 
@@ -235,7 +237,7 @@ def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (_set(5, "id", "001"), "row 5, column id: row 3 has the same id '001'; every patch needs"),
         (_set(5, "id", " "), "row 5, column id: the cell is empty; give every patch an id"),
@@ -266,25 +268,25 @@ def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
         (lambda t: t.drop(index=t.index, inplace=True), "has a header but no rows"),
     ],
 )
-def test_tables_that_are_refused(
+def test_invalid_tables_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[pd.DataFrame], None],
-    told: str,
+    expected: str,
 ) -> None:
-    """In one sentence, before any image is opened."""
+    """The error is one sentence, raised before any image is opened."""
     monkeypatch.setattr(_files, "read_channels", pytest.fail)
     monkeypatch.setattr(_files, "channels_shape", pytest.fail)
     table = pairs(tmp_path)
     np.save(tmp_path / "v.npy", EXPRESSION)
     change(table)
-    said = refused(tmp_path, table)
-    assert told.format(tmp_path) in said
-    assert said.startswith("pairs.csv")
-    assert said.endswith(".")
+    message = table_error(tmp_path, table)
+    assert expected.format(tmp_path) in message
+    assert message.startswith("pairs.csv")
+    assert message.endswith(".")
 
 
-def test_references_that_are_refused(tmp_path: Path) -> None:
+def test_invalid_references_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", EXPRESSION)
     np.save(tmp_path / "flat.npy", np.zeros(4))
     np.save(tmp_path / "deep.npy", np.zeros((4, 8, 8, 3), np.int16))
@@ -306,7 +308,7 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
     spots.to_csv(tmp_path / "semicolons.csv", sep=";")
     spots.to_csv(tmp_path / "short.csv", header=GENES, index_label=False)
     (tmp_path / "no.parquet").write_bytes(b"no table")
-    for cell, told in {
+    for cell, expected in {
         "v.npy#12": "v.npy has no row 12; it has 12 rows, counted from 0",
         "v.npy#-1": "v.npy has no row -1",
         "v.npy#last": "v.npy has no row last",
@@ -332,20 +334,20 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
     }.items():
         cells = [f"e.csv#spot{k}" for k in range(COUNT)]
         cells[3] = cell
-        said = refused(tmp_path, pairs(tmp_path, expression=cells))
-        assert said.startswith("pairs.csv, row 5, column expression: ")
-        assert told in said
-        assert said.endswith(".")
-        assert not said.endswith("..")
+        message = table_error(tmp_path, pairs(tmp_path, expression=cells))
+        assert message.startswith("pairs.csv, row 5, column expression: ")
+        assert expected in message
+        assert message.endswith(".")
+        assert not message.endswith("..")
     table = pairs(tmp_path, he=None, ihc=None, expression="v.npy#0")
-    assert "has no images, only vectors of 3 values; every patch needs an image" in refused(
+    assert "has no images, only vectors of 3 values; every patch needs an image" in table_error(
         tmp_path, table
     )
 
 
-def test_files_that_are_no_table(tmp_path: Path) -> None:
+def test_invalid_table_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    for data, told in {
+    for data, message in {
         "id,he,label\n1,a.png,größer\n".encode("latin1"): "pairs.csv is not encoded in UTF-8; sa",
         "id,he,label\n".encode("utf-16"): "pairs.csv is not encoded in UTF-8",
         b"id,he\n1,a.png,x\n": r"pairs.csv is not a valid table .Expected 2 fields in line 2, saw",
@@ -353,7 +355,7 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
         b"": r"pairs.csv is not a valid table .No columns",
     }.items():
         path.write_bytes(data)
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             Manifest(str(path)).items()
     (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"pairs.parquet is not a valid table"):
@@ -364,7 +366,7 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
         Manifest(str(tmp_path / "pairs.xlsx")).items()
 
 
-def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
+def test_rejected_patches_name_row_and_column(tmp_path: Path) -> None:
     table = pairs(tmp_path)
     vectors = EXPRESSION.copy()
     vectors[4, 1], vectors[5, 2] = np.nan, 1e300
@@ -375,16 +377,16 @@ def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
     table["expression"] = [f"v.npy#{k}" for k in range(COUNT)]
     table["rna"] = [f"e.csv#{name}" for name in table["id"]]
     table.loc[7, ["he", "ihc"]] = None
-    whole = (tmp_path / "ihc" / "8.png").read_bytes()
-    (tmp_path / "ihc" / "8.png").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "ihc" / "8.png").read_bytes()
+    (tmp_path / "ihc" / "8.png").write_bytes(content[: len(content) // 2])
     Image.fromarray(he(9)[..., 0]).save(tmp_path / "he" / "9.png")
-    source = written(tmp_path, table)
+    source = write_table(tmp_path, table)
     reasons = {}
     for item in source.items():
         try:
             assert source.read(item)["rna"].dtype == np.float32
-        except UnreadablePatch as problem:
-            reasons[item.id] = str(problem)
+        except UnreadablePatch as error:
+            reasons[item.id] = str(error)
     assert reasons == {
         "004": "not finite: row 6, column expression: v.npy has nan for 1",
         "005": "not finite: row 7, column expression: v.npy has 1e+300 for 2",
@@ -395,15 +397,15 @@ def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
     assert source.read(source.items()[9])["he"].shape == (*he(9).shape[:2], 1)  # grey is read
 
 
-def test_shapes_come_from_headers(tmp_path: Path) -> None:
+def test_shapes_are_read_from_file_headers(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((COUNT, 9, 7, 3), np.uint8))
     table = pairs(tmp_path)
     table["he"] = [f"i.npy#{k}" for k in range(COUNT)]
     table.loc[1:2, "he"] = None
     table.loc[2, "ihc"] = None
-    whole = (tmp_path / "ihc" / "1.png").read_bytes()
-    (tmp_path / "ihc" / "1.png").write_bytes(whole[: len(whole) // 2])
-    source = written(tmp_path, table)
+    content = (tmp_path / "ihc" / "1.png").read_bytes()
+    (tmp_path / "ihc" / "1.png").write_bytes(content[: len(content) // 2])
+    source = write_table(tmp_path, table)
     stacked, truncated, nothing = source.items()[:3]
     assert source.shape(stacked) == (9, 7)
     assert source.shape(truncated) == (SIDE, SIDE)
@@ -414,76 +416,79 @@ def test_shapes_come_from_headers(tmp_path: Path) -> None:
         source.shape(truncated)
 
 
-def test_read_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_read_the_same_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
     open_npy = _files.open_npy
     monkeypatch.setattr(_files, "open_npy", lambda path: (opened.append(path), open_npy(path))[1])
     np.save(tmp_path / "v.npy", EXPRESSION)
     table = pairs(tmp_path, expression=[f"v.npy#{k}" for k in range(COUNT)])
-    items = written(tmp_path, table).items()
+    items = write_table(tmp_path, table).items()
     source = Manifest(str(tmp_path / "pairs.csv"))
     opened.clear()
-    with ThreadPoolExecutor(8) as pool:  # none of them has listed; from Python 3.12 on, several may
-        read = list(pool.map(source.read, items))
+    # No thread has listed the items yet; from Python 3.12 on, several threads may list them.
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(source.read, items))
     assert set(opened) == {tmp_path / "v.npy"}
     opened.clear()
-    with ThreadPoolExecutor(8) as pool:  # once it is listed, nothing is opened again
+    with ThreadPoolExecutor(8) as pool:  # after the listing, nothing is opened again
         list(pool.map(source.read, items))
     assert not opened
-    for number, arrays in enumerate(read):
+    for number, arrays in enumerate(results):
         np.testing.assert_array_equal(arrays["he"], he(number))
         np.testing.assert_array_equal(arrays["expression"], EXPRESSION[number].astype(np.float32))
 
 
-def test_another_reference_is_another_store(tmp_path: Path) -> None:
+def test_changed_reference_is_refused_as_another_source(tmp_path: Path) -> None:
     table = pairs(tmp_path, split=None)
-    ingest(written(tmp_path, table), tmp_path / "store", progress=False)
-    assert ingest(written(tmp_path, table), tmp_path / "store", progress=False).already_existed
+    ingest(write_table(tmp_path, table), tmp_path / "store", progress=False)
+    assert ingest(write_table(tmp_path, table), tmp_path / "store", progress=False).already_existed
     table.loc[0, "ihc"] = "ihc/1.png"
     with pytest.raises(DataError, match="was not made from this source"):
-        ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+        ingest(write_table(tmp_path, table), tmp_path / "store", progress=False)
 
 
-def test_other_names_of_channels_are_another_store(tmp_path: Path) -> None:
-    path = written(tmp_path, pairs(tmp_path, split=None)).path
+def test_changed_channels_are_refused_as_another_source(tmp_path: Path) -> None:
+    path = write_table(tmp_path, pairs(tmp_path, split=None)).path
     ingest(Manifest(str(path)), tmp_path / "store", progress=False)
     with pytest.raises(DataError, match="was not made from this source with these options"):
         ingest(Manifest(str(path), channels="R+G+B"), tmp_path / "store", progress=False)
 
 
-def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path) -> None:
+def test_channels_are_reordered_to_the_first_file(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     names, pixels = ["DAPI", "CD3", "CK", "CD8"], np.arange(4, dtype=np.uint16)[:, None, None]
     orders = {0: [0, 1, 2, 3], 1: [3, 1, 0, 2], 2: [0, 1, 2, 3]}
     for number in range(COUNT):
         order = orders.get(number, orders[0])
-        called = [names[k] for k in order]
+        channel_names = [names[k] for k in order]
         if number == 2:
-            called[3] = "FOXP3"
+            channel_names[3] = "FOXP3"
         tifffile.imwrite(
             tmp_path / f"{number}.ome.tif",
             np.broadcast_to(pixels[order], (4, SIDE, SIDE)),
             photometric="minisblack",
-            metadata={"axes": "CYX", "Channel": {"Name": called}},
+            metadata={"axes": "CYX", "Channel": {"Name": channel_names}},
         )
     table = pairs(tmp_path, ihc=[f"{number}.ome.tif" for number in range(COUNT)])
-    source = written(tmp_path, table)
+    source = write_table(tmp_path, table)
     items = source.items()
     for number in (0, 1):
         assert source.read(items[number])["ihc"][0, 0].tolist() == [0, 1, 2, 3]
     with pytest.raises(UnreadablePatch, match=r"other channels: row 4, column ihc: .*FOXP3"):
         source.read(items[2])
-    # In the order that a person gives; names of one's own are taken for those of the first file.
-    for given, first in (("CD8+CK+CD3+DAPI", [3, 2, 1, 0]), ("a+b+c+d", [0, 1, 2, 3])):
-        source = Manifest(str(source.path), channels=given)
-        assert source.datasheet().channels["ihc"] == tuple(given.split("+"))
+    # Names that are given set the order; unknown names replace those of the first file.
+    for channels, expected in (("CD8+CK+CD3+DAPI", [3, 2, 1, 0]), ("a+b+c+d", [0, 1, 2, 3])):
+        source = Manifest(str(source.path), channels=channels)
+        assert source.datasheet().channels["ihc"] == tuple(channels.split("+"))
         for item in source.items()[:2]:
-            assert source.read(item)["ihc"][0, 0].tolist() == first
+            assert source.read(item)["ihc"][0, 0].tolist() == expected
     with pytest.raises(
         ConfigError, match=r"names 2 channels, but no column .* he has 3, ihc has 4"
     ):
         Manifest(str(source.path), channels="DAPI+CD3").datasheet()
-    # A first file that cannot be read states no order, and another one does.
+    # If the first file cannot be read, another one gives the order.
     (tmp_path / "0.ome.tif").write_bytes(b"II*")
     source = Manifest(str(source.path))
     assert source.datasheet().channels["ihc"] == tuple(names[k] for k in orders[1])
@@ -491,35 +496,38 @@ def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path
         assert source.read(source.items()[number])["ihc"][0, 0].tolist() == orders[1]
 
 
-def test_values_of_a_table_keep_their_names(tmp_path: Path) -> None:
+def test_table_values_keep_their_names(tmp_path: Path) -> None:
     values = pd.DataFrame(EXPRESSION, columns=GENES)
     values.insert(0, "id", [f"{number:03}" for number in range(COUNT)])
     values.to_csv(tmp_path / "rna.csv", index=False)
     table = pairs(tmp_path, rna=[f"rna.csv#{number:03}" for number in range(COUNT)])
-    assert written(tmp_path, table).datasheet().channels["rna"] == tuple(GENES)
+    assert write_table(tmp_path, table).datasheet().channels["rna"] == tuple(GENES)
 
 
-def test_columns_called_patient_and_partition(tmp_path: Path) -> None:
+def test_patient_and_partition_columns_are_recognised(tmp_path: Path) -> None:
     table = pairs(tmp_path)
-    expected = written(tmp_path, table).items()
+    expected = write_table(tmp_path, table).items()
     renamed = table.rename(columns={"group": "Patient", "split": "partition"})
-    assert written(tmp_path, renamed).items() == expected
-    both = table.assign(patient="P1", partition="first")
-    assert written(tmp_path, both).items() == expected  # group and split go first
-    wrong = renamed.assign(partition="first")
-    assert "row 2, column partition: 'first' is not a split" in refused(tmp_path, wrong)
+    assert write_table(tmp_path, renamed).items() == expected
+    with_all_names = table.assign(patient="P1", partition="first")
+    # The columns group and split take precedence.
+    assert write_table(tmp_path, with_all_names).items() == expected
+    invalid = renamed.assign(partition="first")
+    assert "row 2, column partition: 'first' is not a split" in table_error(tmp_path, invalid)
 
 
-def test_labels_that_read_alike(tmp_path: Path) -> None:
+def test_equivalent_labels_are_merged(tmp_path: Path) -> None:
     labels = ["1", "1.0", "1\u200b", "a\u0301", "\u00e1", " \u00e1"] * 2
-    items = written(tmp_path, pairs(tmp_path, label=labels)).items()
+    items = write_table(tmp_path, pairs(tmp_path, label=labels)).items()
     assert [item.label for item in items] == ["1", "1", "1", "\u00e1", "\u00e1", "\u00e1"] * 2
-    none = written(tmp_path, pairs(tmp_path, label=["Unlabelled", "unlabeled", ""] * 4)).items()
-    assert {item.label for item in none} == {"unlabelled"}
-    assert "control character" in refused(tmp_path, pairs(tmp_path, label=["a\x07", "b"] * 6))
+    unlabelled = write_table(
+        tmp_path, pairs(tmp_path, label=["Unlabelled", "unlabeled", ""] * 4)
+    ).items()
+    assert {item.label for item in unlabelled} == {"unlabelled"}
+    assert "control character" in table_error(tmp_path, pairs(tmp_path, label=["a\x07", "b"] * 6))
     table = pairs(tmp_path, label=["TUM", "tum"] * 6)
     with pytest.raises(DataError, match="'TUM' and 'tum' differ only in spelling"):
-        ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+        ingest(write_table(tmp_path, table), tmp_path / "store", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -530,8 +538,8 @@ def test_labels_that_read_alike(tmp_path: Path) -> None:
         ([2.0**63, 1.0], "too large to be exact"),
     ],
 )
-def test_labels_that_are_no_words(tmp_path: Path, labels: list[Any], reason: str) -> None:
+def test_non_text_labels_are_refused(tmp_path: Path, labels: list[Any], reason: str) -> None:
     pairs(tmp_path).assign(label=labels * 6).to_parquet(tmp_path / "pairs.parquet")
-    with pytest.raises(DataError, match="column label") as refusal:
+    with pytest.raises(DataError, match="column label") as error:
         Manifest(str(tmp_path / "pairs.parquet")).items()
-    assert reason in str(refusal.value)
+    assert reason in str(error.value)

@@ -1,4 +1,4 @@
-"""PanNuke's folds, as published and side by side."""
+"""PanNuke's folds, as published and in one folder."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +11,8 @@ from morefromless.data.nuclei import Nuclei
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources.pannuke import Pannuke
 
-DRAWN = np.random.default_rng(0)
-IMAGES = DRAWN.integers(0, 256, (4, 8, 6, 3)).astype(np.float64)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (4, 8, 6, 3)).astype(np.float64)
 TISSUES = np.array(["Breast", "Bile-duct", "Breast", "Colon"])
 MASKS = np.zeros((4, 8, 6, 6))
 for row in range(3):  # the last patch has no nuclei
@@ -21,12 +21,12 @@ for row in range(3):  # the last patch has no nuclei
         MASKS[row, channel, 2:4, channel] = 2 + row
 
 
-def fold(folder: Path, where_masks: Path | None = None, **held: Any) -> None:
-    arrays = {"images": IMAGES, "masks": MASKS, "types": TISSUES, **held}
+def fold(folder: Path, where_masks: Path | None = None, **replaced: Any) -> None:
+    arrays = {"images": IMAGES, "masks": MASKS, "types": TISSUES, **replaced}
     for name, array in arrays.items():
-        where = where_masks or folder if name == "masks" else folder
-        where.mkdir(parents=True, exist_ok=True)
-        np.save(where / f"{name}.npy", array)
+        target = where_masks or folder if name == "masks" else folder
+        target.mkdir(parents=True, exist_ok=True)
+        np.save(target / f"{name}.npy", array)
 
 
 def published(root: Path, folds: int = 3) -> None:
@@ -35,7 +35,7 @@ def published(root: Path, folds: int = 3) -> None:
         fold(top / "images" / f"fold{k}", top / "masks" / f"fold{k}", images=(IMAGES + k) % 256)
 
 
-def test_folds_as_published(tmp_path: Path) -> None:
+def test_published_folds_are_read(tmp_path: Path) -> None:
     published(tmp_path)
     source = Pannuke(str(tmp_path))
     items = source.items()
@@ -48,11 +48,11 @@ def test_folds_as_published(tmp_path: Path) -> None:
     )
     with ThreadPoolExecutor(4) as pool:
         arrays = list(pool.map(source.read, items))
-    for place, found in enumerate(arrays):
-        row = place % 4
-        np.testing.assert_array_equal(found["he"], (IMAGES[row] + 1 + place // 4) % 256)
-        assert found["he"].dtype == np.uint8
-        nuclei = Nuclei.decode(found["nuclei"])
+    for index, patch in enumerate(arrays):
+        row = index % 4
+        np.testing.assert_array_equal(patch["he"], (IMAGES[row] + 1 + index // 4) % 256)
+        assert patch["he"].dtype == np.uint8
+        nuclei = Nuclei.decode(patch["nuclei"])
         assert nuclei.types.tolist() == ([] if row == 3 else [1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
         np.testing.assert_array_equal(nuclei.instances > 0, (MASKS[row] > 0).any(-1))
     assert source.shape(items[0]) == (8, 6)
@@ -60,10 +60,10 @@ def test_folds_as_published(tmp_path: Path) -> None:
     assert (sheet.um_per_px, sheet.scheme and sheet.scheme.name) == (0.25, "pannuke")
 
 
-def test_which_fold_is_for_testing(tmp_path: Path) -> None:
+def test_test_option_chooses_the_test_fold(tmp_path: Path) -> None:
     published(tmp_path, folds=2)
-    tested = [item.id for item in Pannuke(str(tmp_path), test=1).items() if item.split == "test"]
-    assert tested == [f"Fold 1/images/fold1/{row}" for row in range(4)]
+    test_ids = [item.id for item in Pannuke(str(tmp_path), test=1).items() if item.split == "test"]
+    assert test_ids == [f"Fold 1/images/fold1/{row}" for row in range(4)]
     with pytest.raises(
         ConfigError, match="pannuke:test=3 is not one of the folds found; use 1 to 2"
     ):
@@ -89,7 +89,7 @@ def test_a_single_fold_is_not_split(tmp_path: Path) -> None:
         ({"masks": MASKS + np.eye(6)[0]}, "overlapping nuclei: id 1 of Inflammatory keeps 0"),
     ],
 )
-def test_patches_that_cannot_be_used_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
+def test_unusable_patches_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
     fold(tmp_path, **held)
     source = Pannuke(str(tmp_path))
     with pytest.raises(UnreadablePatch, match=reason):
@@ -107,13 +107,13 @@ def test_patches_that_cannot_be_used_are_refused(tmp_path: Path, held: dict, rea
         ({"images": IMAGES[..., 0]}, r"images \(4, 8, 6\)"),
     ],
 )
-def test_folds_that_cannot_be_used_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
+def test_invalid_folds_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
     fold(tmp_path, **held)
     with pytest.raises(DataError, match=reason):
         Pannuke(str(tmp_path)).items()
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no images.npy; check the path"):
         Pannuke(str(tmp_path)).items()
     fold(tmp_path)
@@ -122,8 +122,8 @@ def test_missing_files(tmp_path: Path) -> None:
         Pannuke(str(tmp_path)).items()
 
 
-def test_the_sentence_for_objects_mends_them(tmp_path: Path) -> None:
+def test_suggested_fix_repairs_object_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "types.npy", TISSUES.astype(object))
-    mended = np.array(np.load(tmp_path / "types.npy", allow_pickle=True).tolist())
-    fold(tmp_path, types=mended)
+    repaired = np.array(np.load(tmp_path / "types.npy", allow_pickle=True).tolist())
+    fold(tmp_path, types=repaired)
     assert Pannuke(str(tmp_path)).items()[1].label == "Bile-duct"

@@ -1,4 +1,4 @@
-"""Sections with counts per spot: made ones, and the real ones."""
+"""Sections with counts per spot: synthetic ones, and the real ones."""
 
 import warnings
 from collections import Counter
@@ -36,18 +36,20 @@ def genes(source: Spatial) -> tuple[str, ...]:
     return source.datasheet().channels["expression"]
 
 
-def section(root: Path, name: str, seed: int, **other: Any) -> np.ndarray:
-    """200 x 180 px and 12 spots; what is in `other` replaces what it names."""
+def section(root: Path, name: str, seed: int, **overrides: Any) -> np.ndarray:
+    """A section of 200 x 180 px with 12 spots; `overrides` replaces its parts by name."""
     rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (*other.get("shape", (180, 200)), 3), dtype=np.uint8)
-    counts = other.get("counts", rng.poisson(rng.uniform(0.2, 9, 30), (12, 30)).astype(np.float32))
+    image = rng.integers(0, 256, (*overrides.get("shape", (180, 200)), 3), dtype=np.uint8)
+    counts = overrides.get(
+        "counts", rng.poisson(rng.uniform(0.2, 9, 30), (12, 30)).astype(np.float32)
+    )
     table = pd.DataFrame({"cluster": [str(k % 3) for k in range(12)]}, index=SPOTS)
-    for column, values in other.get("table", {}).items():
+    for column, values in overrides.get("table", {}).items():
         table[column] = values
-    made = anndata.AnnData(counts, obs=table, var=pd.DataFrame(index=other.get("genes", GENES)))
-    made.obsm["spatial"] = other.get("places", PLACES)
-    made.uns.update(other.get("uns", {}))
-    made.write_h5ad(root / f"{name}.h5ad")
+    data = anndata.AnnData(counts, obs=table, var=pd.DataFrame(index=overrides.get("genes", GENES)))
+    data.obsm["spatial"] = overrides.get("places", PLACES)
+    data.uns.update(overrides.get("uns", {}))
+    data.write_h5ad(root / f"{name}.h5ad")
     Image.fromarray(image).save(root / f"{name}.png")
     return image
 
@@ -58,7 +60,7 @@ def images(tmp_path: Path) -> dict[str, np.ndarray]:
     return {name: section(tmp_path, name, seed) for seed, name in enumerate("ABC")}
 
 
-def test_listing(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
+def test_items_are_listed_from_the_sections(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
     source = build(f"spatial:{tmp_path},test=C,patch=16,genes=5,um_per_px=0.5", sources, Source)
     items = source.items()
     assert [item.id for item in items] == [f"{name}/{spot}" for name in images for spot in SPOTS]
@@ -70,8 +72,8 @@ def test_listing(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
     }
     assert items[1].origin == "A.h5ad, spot 1x0"
     sheet = source.datasheet()
-    told = f"Spatial transcriptomics: {tmp_path.name} (A, B | C), 5 of 30 common genes, 16 px"
-    assert (sheet.title, sheet.um_per_px) == (told, 0.5)
+    title = f"Spatial transcriptomics: {tmp_path.name} (A, B | C), 5 of 30 common genes, 16 px"
+    assert (sheet.title, sheet.um_per_px) == (title, 0.5)
     assert source.shape(items[0]) == (16, 16)
 
 
@@ -85,7 +87,7 @@ def test_listing(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
         ({"test": "A", "train": "C", "sections": "A+B+C"}, "C", "A"),
     ],
 )
-def test_choice_of_sections(tmp_path: Path, given: Any, train: str, test: str) -> None:
+def test_options_choose_sections(tmp_path: Path, given: Any, train: str, test: str) -> None:
     items = Spatial(str(tmp_path), **{**SMALL, **given}).items()
     assert {item.group for item in items if item.split == "train"} == set(train)
     assert {item.group for item in items if item.split == "test"} == set(test)
@@ -95,15 +97,15 @@ def test_patches_are_centred_on_their_spots(
     tmp_path: Path, images: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    opened = sections._opened
+    open_image = sections._opened
     source = Spatial(str(tmp_path), **SMALL)
     items = source.items()
-    monkeypatch.setattr(sections, "_opened", lambda p: (decoded.update([p.stem]), opened(p))[1])
+    monkeypatch.setattr(sections, "_opened", lambda p: (decoded.update([p.stem]), open_image(p))[1])
     with ThreadPoolExecutor(8) as pool:
-        read = list(pool.map(source.read, items))
+        patches = list(pool.map(source.read, items))
     assert decoded == {"A": 1, "B": 1, "C": 1}
     assert len(source._images._values) == 2
-    for item, arrays in zip(items, read, strict=True):
+    for item, arrays in zip(items, patches, strict=True):
         x, y = PLACES[SPOTS.index(item.id.partition("/")[2])].astype(int)
         expected = images[str(item.group)][y - 8 : y + 8, x - 8 : x + 8]
         np.testing.assert_array_equal(arrays["he"], expected)
@@ -111,7 +113,7 @@ def test_patches_are_centred_on_their_spots(
         assert arrays["expression"].shape == (5,)
 
 
-def test_expression_against_a_naive_loop(tmp_path: Path, images: Any) -> None:
+def test_expression_matches_a_naive_loop(tmp_path: Path, images: Any) -> None:
     source = Spatial(str(tmp_path), **SMALL)
     logs, by_id = [], {}
     for name in images:
@@ -131,25 +133,25 @@ def test_expression_against_a_naive_loop(tmp_path: Path, images: Any) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_test_sections_have_no_say_in_the_genes(tmp_path: Path) -> None:
+def test_test_sections_do_not_influence_the_genes(tmp_path: Path) -> None:
     before = Spatial(str(tmp_path), **SMALL)
-    kept = {item.id: before.read(item) for item in before.items() if item.split == "train"}
-    loud = np.zeros((12, 30), np.float32)
-    loud[:, 0] = 1
-    least = [k for k, gene in enumerate(GENES) if gene not in genes(before)]
-    loud[::2, least] = 1000
-    section(tmp_path, "C", 2, counts=loud)
+    expected = {item.id: before.read(item) for item in before.items() if item.split == "train"}
+    extreme = np.zeros((12, 30), np.float32)
+    extreme[:, 0] = 1
+    unchosen = [k for k, gene in enumerate(GENES) if gene not in genes(before)]
+    extreme[::2, unchosen] = 1000
+    section(tmp_path, "C", 2, counts=extreme)
     after = Spatial(str(tmp_path), **SMALL)
     assert genes(after) == genes(before)
     for item in after.items():
         if item.split == "train":
-            found = after.read(item)["expression"]
-            np.testing.assert_array_equal(found, kept[item.id]["expression"])
+            expression = after.read(item)["expression"]
+            np.testing.assert_array_equal(expression, expected[item.id]["expression"])
     assert genes(Spatial(str(tmp_path), **{**SMALL, "test": "A"})) != genes(before)
 
 
 @pytest.mark.usefixtures("images")
-def test_genes_in_another_order(tmp_path: Path) -> None:
+def test_order_of_genes_does_not_matter(tmp_path: Path) -> None:
     before = Spatial(str(tmp_path), **SMALL)
     counts = anndata.read_h5ad(tmp_path / "B.h5ad").X
     section(tmp_path, "B", 1, counts=counts[:, ::-1], genes=GENES[::-1])
@@ -162,7 +164,7 @@ def test_genes_in_another_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_genes_that_differ(tmp_path: Path) -> None:
+def test_only_common_genes_are_used(tmp_path: Path) -> None:
     section(tmp_path, "B", 1, genes=[*GENES[:4], *(f"ENSG{k}" for k in range(26))])
     source = Spatial(str(tmp_path), **{**SMALL, "genes": 4})
     assert genes(source) == tuple(GENES[:4])
@@ -174,7 +176,7 @@ def test_genes_that_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_spots_that_are_rejected(tmp_path: Path) -> None:
+def test_unusable_spots_are_rejected(tmp_path: Path) -> None:
     places, counts = PLACES.copy(), np.ones((12, 30), np.float32)
     places[0], places[1], places[2], places[3] = [8, 8], [7.4, 90], [192, 172], [192, 172.5]
     counts[4] = 0
@@ -185,8 +187,8 @@ def test_spots_that_are_rejected(tmp_path: Path) -> None:
     for item in source.items():
         try:
             assert source.read(item)["he"].shape == (16, 16, 3)
-        except UnreadablePatch as problem:
-            reasons[item.id] = str(problem).partition(":")[0]
+        except UnreadablePatch as error:
+            reasons[item.id] = str(error).partition(":")[0]
             with pytest.raises(UnreadablePatch):
                 source.shape(item)
     assert reasons == {
@@ -198,7 +200,7 @@ def test_spots_that_are_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_labels_and_groups(tmp_path: Path) -> None:
+def test_options_choose_labels_and_groups(tmp_path: Path) -> None:
     section(tmp_path, "A", 0, table={"type": [0, 1] * 6, "donor": "P1"})
     section(tmp_path, "C", 0, table={"type": [0.0, np.nan] * 6, "donor": ["P2"] * 11 + [None]})
     chosen = {**SMALL, "sections": "A+C", "label": "type"}
@@ -214,7 +216,7 @@ def test_labels_and_groups(tmp_path: Path) -> None:
         Spatial(str(tmp_path), **chosen).items()
     with pytest.raises(DataError, match=r"has no none for any spot; .*, or use label=none"):
         Spatial(str(tmp_path), **{**chosen, "label": "none"}).items()
-    # Often one section of a patient is annotated, and often none is.
+    # Often only one section of a patient is annotated, or none.
     section(tmp_path, "C", 0, table={"type": np.nan})
     section(tmp_path, "A", 0, table={"type": [0, 1] * 6})
     labels = [item.label for item in Spatial(str(tmp_path), **chosen).items()]
@@ -224,12 +226,12 @@ def test_labels_and_groups(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_genes_of_a_list_or_a_store(tmp_path: Path) -> None:
+def test_genes_are_read_from_a_list_or_a_store(tmp_path: Path) -> None:
     first = ingest(Spatial(str(tmp_path), **SMALL), tmp_path / "store", progress=False).store
     (tmp_path / "genes.txt").write_text("G07\n\nG03\n", "utf-8-sig")
     listed = {**SMALL, "genes": str(tmp_path / "genes.txt")}
     assert genes(Spatial(str(tmp_path), **listed)) == ("G07", "G03")
-    # Another cohort, with other genes and all of it in test, as an encoder of the first takes it.
+    # Another cohort, all in test, with the genes and order that an encoder of the first takes.
     cohort = tmp_path / "cohort"
     cohort.mkdir()
     section(cohort, "D", 7, genes=GENES[::-1])
@@ -254,7 +256,7 @@ def test_genes_of_a_list_or_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_places_that_do_not_fit_the_image(tmp_path: Path) -> None:
+def test_spots_that_do_not_fit_the_image_are_refused(tmp_path: Path) -> None:
     section(tmp_path, "B", 1, places=PLACES * 50)
     with pytest.raises(
         DataError, match=r"B.h5ad does not fit B.png: no patch of 16 px lies within"
@@ -266,7 +268,7 @@ def test_places_that_do_not_fit_the_image(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"test": "D"}, "has no section 'D'; it has A, B, C"),
         ({"sections": "A+B"}, "Section C is in test= or train= but not in sections="),
@@ -278,12 +280,14 @@ def test_places_that_do_not_fit_the_image(tmp_path: Path) -> None:
         ({"um_per_px": float("nan")}, "um_per_px=nan"),
     ],
 )
-def test_options_that_cannot_work(tmp_path: Path, given: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_invalid_options_are_refused(tmp_path: Path, given: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Spatial(str(tmp_path), **{**SMALL, **given}).items()
 
 
-def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_images_are_refused(
+    tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     source = Spatial(str(tmp_path), **SMALL)
     with warnings.catch_warnings():
@@ -297,8 +301,8 @@ def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(DataError, match=r"has both A.jpg and A.png"):
         Spatial(str(tmp_path), **SMALL).items()
     (tmp_path / "A.jpg").unlink()
-    whole = (tmp_path / "A.png").read_bytes()
-    (tmp_path / "A.png").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "A.png").read_bytes()
+    (tmp_path / "A.png").write_bytes(content[: len(content) // 2])
     source = Spatial(str(tmp_path), **SMALL)
     for item in source.items()[:2]:
         with pytest.raises(DataError, match=r"A.png is truncated or damaged"):
@@ -321,7 +325,7 @@ def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif", "tiff", "jpeg"])
-def test_other_image_files(tmp_path: Path, images: Any, suffix: str) -> None:
+def test_jpg_and_tif_images_are_read(tmp_path: Path, images: Any, suffix: str) -> None:
     (tmp_path / "A.png").unlink()
     Image.fromarray(images["A"]).save(tmp_path / f"A.{suffix}")
     stored = np.asarray(Image.open(tmp_path / f"A.{suffix}"))
@@ -345,7 +349,7 @@ def test_the_legend_names_the_genes_of_each_class(tmp_path: Path) -> None:
     assert "; 2 G12, " in legend
 
 
-def test_the_real_sections() -> None:
+def test_real_sections_are_read() -> None:
     source = Spatial(str(real("her2st")), test="C5", sections="C2+C5")
     items = source.items()
     assert Counter(item.id[:2] for item in items) == {"C2": 187, "C5": 181}
@@ -353,20 +357,20 @@ def test_the_real_sections() -> None:
     labels = {name: {i.label for i in items if i.id[:2] == name} for name in ("C2", "C5")}
     assert labels["C2"] == labels["C5"] == {*"0123456", "unlabelled"}
     assert len(genes(source)) == 1000
-    read = [source.read(item) for item in items[::20] if item.label != "unlabelled"]
-    for arrays in read:
+    patches = [source.read(item) for item in items[::20] if item.label != "unlabelled"]
+    for arrays in patches:
         assert arrays["he"].shape == (256, 256, 3)
         assert (arrays["expression"] > 0).sum() > 50
-    red, green, blue = np.mean([arrays["he"] for arrays in read], axis=(0, 1, 2))
+    red, green, blue = np.mean([arrays["he"] for arrays in patches], axis=(0, 1, 2))
     assert min(red, blue) > green + 10  # pink and violet
     assert 60 < green < 225
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(np.nan, "NaN"), (-3.0, "-3"), (np.inf, "inf"), (0.5, "0.5")]
+    ("value", "value_text"), [(np.nan, "NaN"), (-3.0, "-3"), (np.inf, "inf"), (0.5, "0.5")]
 )
-def test_numbers_that_are_no_counts_end_an_ingest_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, told: str
+def test_invalid_counts_are_a_one_line_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, value_text: str
 ) -> None:
     (tmp_path / "sections").mkdir()
     section(tmp_path / "sections", "A", 0)
@@ -375,10 +379,10 @@ def test_numbers_that_are_no_counts_end_an_ingest_in_one_sentence(
     section(tmp_path / "sections", "B", 1, counts=counts)
     spec = f"spatial:{tmp_path / 'sections'},test=B,patch=16,genes=5"
     assert run(["ingest", spec, str(tmp_path / "store")]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    for word in ("B.h5ad", SPOTS[4], GENES[7], told):
-        assert word.lower() in said.lower()
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for word in ("B.h5ad", SPOTS[4], GENES[7], value_text):
+        assert word.lower() in error.lower()
     assert not (tmp_path / "store").exists()
 
 
@@ -393,7 +397,7 @@ def test_a_spot_at_infinity_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "given"), [({"hires": (180, 200, 3)}, {}), ({}, {"image": "hires"})]
 )
-def test_places_in_pixels_of_the_full_image(tmp_path: Path, shapes: Any, given: Any) -> None:
+def test_spots_may_be_in_pixels_of_the_full_image(tmp_path: Path, shapes: Any, given: Any) -> None:
     plain = Spatial(str(tmp_path), **SMALL)
     expected = [plain.read(item)["he"] for item in plain.items()]
     described = {
@@ -410,7 +414,7 @@ def test_places_in_pixels_of_the_full_image(tmp_path: Path, shapes: Any, given: 
 
 
 @pytest.mark.usefixtures("images")
-def test_most_spots_outside_are_refused(tmp_path: Path) -> None:
+def test_mostly_outside_spots_are_refused(tmp_path: Path) -> None:
     section(tmp_path, "B", 1, places=PLACES * 2.2)
     with pytest.raises(DataError, match=r"B.h5ad does not fit B.png: only \d of 12 patches"):
         Spatial(str(tmp_path), **SMALL).items()
@@ -419,7 +423,7 @@ def test_most_spots_outside_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_spots_out_of_tissue_are_left_out_and_have_no_say(tmp_path: Path) -> None:
+def test_spots_outside_the_tissue_are_rejected_and_ignored(tmp_path: Path) -> None:
     counts = anndata.read_h5ad(tmp_path / "A.h5ad").X
     before = Spatial(str(tmp_path), **SMALL)
     extreme = counts.copy()
@@ -431,8 +435,8 @@ def test_spots_out_of_tissue_are_left_out_and_have_no_say(tmp_path: Path) -> Non
     for item in source.items()[:12]:
         try:
             source.read(item)
-        except UnreadablePatch as problem:
-            reasons.append(str(problem))
+        except UnreadablePatch as error:
+            reasons.append(str(error))
     assert reasons == ["outside the tissue: in_tissue is 0"] * 4
     section(tmp_path, "A", 0, counts=counts, table={"in_tissue": [0, 1, 1] * 4})
     assert genes(Spatial(str(tmp_path), **SMALL)) == genes(source)
@@ -441,7 +445,7 @@ def test_spots_out_of_tissue_are_left_out_and_have_no_say(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize("layer", [None, "raw"])
-def test_counts_in_raw(tmp_path: Path, layer: str | None) -> None:
+def test_counts_are_read_from_raw(tmp_path: Path, layer: str | None) -> None:
     plain = Spatial(str(tmp_path), **SMALL)
     for name in "ABC":
         data = anndata.read_h5ad(tmp_path / f"{name}.h5ad")
@@ -456,8 +460,8 @@ def test_counts_in_raw(tmp_path: Path, layer: str | None) -> None:
         )
 
 
-def test_words_for_no_value_are_no_class_and_no_patient(tmp_path: Path) -> None:
-    """As R's NA and pandas' nan become where a column is made text."""
+def test_missing_value_words_are_not_classes_or_patients(tmp_path: Path) -> None:
+    """R's NA and pandas' nan become such words in a text column."""
     for seed, name in enumerate("AB"):
         labels = ["NA", "nan", "0", "1"] * 3
         section(

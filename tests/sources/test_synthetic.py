@@ -13,7 +13,7 @@ from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import build
 
 
-def test_patients_are_on_one_side_and_classes_on_both() -> None:
+def test_patients_are_in_one_split_and_classes_in_both() -> None:
     items = Synthetic().items()
     assert len(items) == len({item.id for item in items}) == 900
     sides = {(item.group, item.split) for item in items}
@@ -25,31 +25,31 @@ def test_patients_are_on_one_side_and_classes_on_both() -> None:
 
 
 @pytest.mark.parametrize("patients", [2, 3, 5])
-def test_few_patients_still_make_two_sides(patients: int) -> None:
+def test_few_patients_are_split_into_train_and_test(patients: int) -> None:
     items = Synthetic(patches=patients, patients=patients).items()
     assert [item.split for item in items] == ["train"] * (patients - 1) + ["test"]
 
 
-def test_threads_read_the_same_as_one_after_the_other() -> None:
+def test_threads_read_the_same_as_sequential_calls() -> None:
     source = Synthetic(patches=24, patients=4, size=32, seed=3)
     items = source.items()
-    alone = [source.read(item)["he"] for item in items]
+    sequential = [source.read(item)["he"] for item in items]
     with ThreadPoolExecutor(4) as threads:
-        together = list(threads.map(lambda item: source.read(item)["he"], reversed(items)))
-    for one, other in zip(alone, reversed(together), strict=True):
-        np.testing.assert_array_equal(one, other)
+        threaded = list(threads.map(lambda item: source.read(item)["he"], reversed(items)))
+    for expected, actual in zip(sequential, reversed(threaded), strict=True):
+        np.testing.assert_array_equal(expected, actual)
 
 
-def test_a_patch_depends_on_the_seed_and_not_on_how_many_there_are() -> None:
+def test_patch_depends_on_the_seed_and_not_on_the_count() -> None:
     few, many = Synthetic(patches=12, patients=4), Synthetic(patches=40, patients=4)
     assert list(few.items()) == list(many.items())[:12]
     item = few.items()[7]
     np.testing.assert_array_equal(few.read(item)["he"], many.read(item)["he"])
-    other = Synthetic(patches=12, patients=4, seed=1)
-    assert not np.array_equal(few.read(item)["he"], other.read(other.items()[7])["he"])
+    other_seed = Synthetic(patches=12, patients=4, seed=1)
+    assert not np.array_equal(few.read(item)["he"], other_seed.read(other_seed.items()[7])["he"])
 
 
-def test_the_tissue_of_an_item_is_what_is_read() -> None:
+def test_tissue_of_an_item_is_its_image() -> None:
     source = Synthetic(patches=9, patients=3, size=48)
     for item in source.items():
         tissue = source.tissue(item)
@@ -57,7 +57,7 @@ def test_the_tissue_of_an_item_is_what_is_read() -> None:
         assert tissue.instances.max() == len(tissue.types)
 
 
-def test_a_control_is_typed_and_gives_pairs_of_four_classes() -> None:
+def test_control_option_gives_pairs_of_four_classes() -> None:
     source = build("synthetic:patches=16,patients=4,size=24,control=positive", sources, Source)  # type: ignore[type-abstract]
     items = source.items()
     assert Counter(item.label for item in items) == {"ADI": 4, "LYM": 4, "MUS": 4, "NORM": 4}
@@ -67,32 +67,36 @@ def test_a_control_is_typed_and_gives_pairs_of_four_classes() -> None:
     assert set(source.datasheet().classes) == {"ADI", "LYM", "MUS", "NORM"}
 
 
-def test_both_controls_have_the_images_of_each() -> None:
+def test_control_both_has_the_images_of_each_control() -> None:
     both, positive, negative = (
         Synthetic(patches=16, patients=4, size=24, control=control)  # type: ignore[arg-type]
         for control in ("both", "positive", "negative")
     )
     for item in both.items():
-        arrays, one, other = both.read(item), positive.read(item), negative.read(item)
-        np.testing.assert_array_equal(arrays["primary"], one["primary"])
-        np.testing.assert_array_equal(arrays["primary"], other["primary"])
-        np.testing.assert_array_equal(arrays["signal"], one["privileged"])
-        np.testing.assert_array_equal(arrays["again"], other["privileged"])
+        arrays, positive_arrays, negative_arrays = (
+            both.read(item),
+            positive.read(item),
+            negative.read(item),
+        )
+        np.testing.assert_array_equal(arrays["primary"], positive_arrays["primary"])
+        np.testing.assert_array_equal(arrays["primary"], negative_arrays["primary"])
+        np.testing.assert_array_equal(arrays["signal"], positive_arrays["privileged"])
+        np.testing.assert_array_equal(arrays["again"], negative_arrays["privileged"])
 
 
-def test_the_positive_control_weakens_to_the_negative() -> None:
+def test_strength_weakens_the_positive_control_to_the_negative() -> None:
     def privileged(control: str, strength: float) -> list[np.ndarray]:
         source = Synthetic(patches=4, patients=4, size=32, control=control, strength=strength)  # type: ignore[arg-type]
         return [source.read(item)["privileged"].astype(int) for item in source.items()]
 
     negative, weak, half, positive = (
-        privileged(*which)
-        for which in (("negative", 1), ("positive", 0), ("positive", 0.5), ("positive", 1))
+        privileged(*arguments)
+        for arguments in (("negative", 1), ("positive", 0), ("positive", 0.5), ("positive", 1))
     )
     np.testing.assert_array_equal(negative, weak)
-    for none, some, whole in zip(negative, half, positive, strict=True):
-        assert 0 < np.abs(some - none).mean() < np.abs(whole - none).mean()
-        assert 0 < np.abs(some - whole).mean() < np.abs(whole - none).mean()
+    for without, partial, full in zip(negative, half, positive, strict=True):
+        assert 0 < np.abs(partial - without).mean() < np.abs(full - without).mean()
+        assert 0 < np.abs(partial - full).mean() < np.abs(full - without).mean()
 
 
 def test_the_datasheet_states_the_magnification() -> None:
@@ -102,7 +106,7 @@ def test_the_datasheet_states_the_magnification() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "message"),
     [
         ("synthetic:patches=1", "patches=2"),
         ("synthetic:patients=1", "patients=2"),
@@ -114,6 +118,6 @@ def test_the_datasheet_states_the_magnification() -> None:
         ("synthetic:control=positive,strength=2", "from 0 to 1"),
     ],
 )
-def test_numbers_that_cannot_be_drawn_are_refused(spec: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_invalid_parameters_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         build(spec, sources, Source)  # type: ignore[type-abstract]

@@ -25,8 +25,12 @@ RULES = {
     "info.label_pixel_majority_nonbackground": Cell(by="area", untyped="exclude", ties="lowest"),
 }
 # Outputs without a rule here: the majority of all pixels, background included; the code's rule
-# misled by a pixel mask; and the counts, which are checked separately.
-OTHERS = {"info.label_pixel_majority_all", "authors.label_if_fed_the_pixel_mask", "info.counts"}
+# applied to a pixel mask; and the counts, which are checked separately.
+OTHER_OUTPUTS = {
+    "info.label_pixel_majority_all",
+    "authors.label_if_fed_the_pixel_mask",
+    "info.counts",
+}
 
 
 def nuclei_of(case: Case) -> pd.DataFrame:
@@ -42,7 +46,7 @@ def test_agrees_with_every_reference(case: Case) -> None:
     np.testing.assert_array_equal(counts, case.output("info.counts"))
     for name, rule in RULES.items():
         assert rule.most_frequent_types(nuclei, 1)[0] == case.output(name), name
-    assert {*case.names(), *case.names("info")} == {*RULES, *OTHERS}
+    assert {*case.names(), *case.names("info")} == {*RULES, *OTHER_OUTPUTS}
 
 
 @given(
@@ -58,11 +62,16 @@ def test_agrees_with_a_plain_loop(rows: list[tuple[int, int, int, bool]], rule: 
     expected = []
     for patch in range(5):
         votes: Counter[int] = Counter()
-        for at, kind, area, counted in rows:
-            if at == patch and (counted or rule.by == "area") and (kind or rule.untyped == "count"):
+        for row_patch, kind, area, counted in rows:
+            if (
+                row_patch == patch
+                and (counted or rule.by == "area")
+                and (kind or rule.untyped == "count")
+            ):
                 votes[kind] += area if rule.by == "area" else 1
-        most = max(votes.values(), default=0)
-        best = [kind for kind, held in votes.items() if held == most]  # in the order of the table
+        highest = max(votes.values(), default=0)
+        # In the order of the table.
+        best = [kind for kind, count in votes.items() if count == highest]
         expected.append((min(best) if rule.ties == "lowest" else best[0]) if best else 0)
     assert rule.most_frequent_types(table.astype({"counted": bool}), 5).tolist() == expected
 
@@ -72,8 +81,8 @@ def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
     assert set(store.classes) <= set(tissue.scheme.types)
     assert store.hash == tissue.hash  # the same data for another task
     assert tissue.classes == tissue.select(task=build_task("tissue")).classes
-    fat = tissue.table["label"].eq("BACK").to_numpy()
-    assert {store.classes[k] for k in store.labels[fat]} == {"Background"}
+    background = tissue.table["label"].eq("BACK").to_numpy()
+    assert {store.classes[k] for k in store.labels[background]} == {"Background"}
     tumour = tissue.table["label"].eq("TUM").to_numpy()
     assert {store.classes[k] for k in store.labels[tumour]} == {"Neoplastic"}
 
@@ -81,32 +90,34 @@ def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
 def test_the_nuclei_of_a_store_are_counted_once_for_each_rule(
     tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted: list[Cell] = []
+    rules: list[Cell] = []
 
-    def most(rule: Cell, _: pd.DataFrame, patches: int) -> np.ndarray:
-        counted.append(rule)
+    def record_rule(rule: Cell, _: pd.DataFrame, patches: int) -> np.ndarray:
+        rules.append(rule)
         return np.arange(patches) % 2
 
-    monkeypatch.setattr(Cell, "most_frequent_types", most)
+    monkeypatch.setattr(Cell, "most_frequent_types", record_rule)
     store = Store.open(tissue.path)
     for rule in (Cell(), Cell(), Cell(by="area"), Cell()):
         assert store.select(task=rule).labels.tolist()[:3] == [0, 1, 0]
-    assert counted == [Cell(), Cell(by="area")]
+    assert rules == [Cell(), Cell(by="area")]
 
 
-def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
-    same = tissue.relabelled(["one"], np.zeros(len(tissue.table), np.int64))
+def test_task_of_one_class_is_refused(tissue: Store) -> None:
+    one_class = tissue.relabelled(["one"], np.zeros(len(tissue.table), np.int64))
     with pytest.raises(DataError, match=r"All train patches of .* are 'one'"):
-        same.select(task=build_task("tissue"))
+        one_class.select(task=build_task("tissue"))
 
 
-def test_a_store_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
-    bare = Store(tissue.path, replace(tissue.meta, scheme=None), tissue.table, tissue.arrays)
+def test_error_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
+    without_nuclei = Store(
+        tissue.path, replace(tissue.meta, scheme=None), tissue.table, tissue.arrays
+    )
     with pytest.raises(DataError, match="has no nuclei; ingest again with --nuclei"):
-        bare.select(task=build_task("cell"))
+        without_nuclei.select(task=build_task("cell"))
 
 
-def test_a_rule_that_is_not_known_is_refused(tissue: Store) -> None:
+def test_unknown_rule_is_refused(tissue: Store) -> None:
     with pytest.raises(ConfigError):
         tissue.select(task=build_task("cell:by=size"))
     with pytest.raises(ConfigError, match="give number or area"):

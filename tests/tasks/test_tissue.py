@@ -11,51 +11,56 @@ from morefromless.errors import DataError
 from morefromless.tasks.tissue import Tissue
 
 
-def without(store: Store, bare: np.ndarray) -> Store:
+def remove_labels(store: Store, unlabelled: np.ndarray) -> Store:
     """The store with some labels removed."""
-    table = store.table.assign(label=store.table["label"].mask(bare, UNLABELLED))
-    classes = tuple(sorted({*table["label"]}, reverse=True))  # unlabelled is not the last
+    table = store.table.assign(label=store.table["label"].mask(unlabelled, UNLABELLED))
+    classes = tuple(sorted({*table["label"]}, reverse=True))  # UNLABELLED is not the last class
     return Store(store.path, structs.replace(store.meta, classes=classes), table, store.arrays)
 
 
-def test_those_without_a_label_stand_in_no_split(tissue: Store) -> None:
-    bare = np.arange(len(tissue.table)) % 2 == 0
-    store = without(tissue, bare)
-    asked = store.select(task=Tissue())
-    assert asked.hash == tissue.hash
-    assert asked.classes == tuple(sorted(tissue.classes, reverse=True))
-    assert asked.labels[bare].tolist() == [-1] * bare.sum()
-    assert [asked.classes[k] for k in asked.labels[~bare]] == tissue.table["label"][~bare].tolist()
+def test_unlabelled_patches_are_in_no_split(tissue: Store) -> None:
+    unlabelled = np.arange(len(tissue.table)) % 2 == 0
+    store = remove_labels(tissue, unlabelled)
+    selected = store.select(task=Tissue())
+    assert selected.hash == tissue.hash
+    assert selected.classes == tuple(sorted(tissue.classes, reverse=True))
+    assert selected.labels[unlabelled].tolist() == [-1] * unlabelled.sum()
+    assert [selected.classes[k] for k in selected.labels[~unlabelled]] == tissue.table["label"][
+        ~unlabelled
+    ].tolist()
     for split in ("train", "test"):
         rows = tissue.indices(split)
-        assert asked.indices(split).tolist() == rows[~bare[rows]].tolist()
+        assert selected.indices(split).tolist() == rows[~unlabelled[rows]].tolist()
         assert store.indices(split).tolist() == rows.tolist()
     first, second = tissue.table["id"].iloc[:2]
-    assert list(named_patches(asked, [first, second])) == [
+    assert list(named_patches(selected, [first, second])) == [
         f"{first}: unlabelled",
         f"{second}: {tissue.table['label'].iloc[1]}",
     ]
-    again = asked.select(task=Tissue())
-    assert (again.classes, again.labels.tolist()) == (asked.classes, asked.labels.tolist())
+    reselected = selected.select(task=Tissue())
+    assert (reselected.classes, reselected.labels.tolist()) == (
+        selected.classes,
+        selected.labels.tolist(),
+    )
 
 
-def test_where_all_or_none_has_a_label_nothing_changes(tissue: Store) -> None:
+def test_store_with_all_or_no_labels_is_unchanged(tissue: Store) -> None:
     classes, labels = Tissue().labels(tissue)
     assert (classes, labels.dtype) == (tissue.classes, np.int64)
     assert labels.tolist() == tissue.labels.tolist()
-    none = without(tissue, np.ones(len(tissue.table), bool))
-    assert Tissue().labels(none)[0] == (UNLABELLED,)
-    assert none.select(task=Tissue(), check=False).indices("test").tolist() == (
+    all_unlabelled = remove_labels(tissue, np.ones(len(tissue.table), bool))
+    assert Tissue().labels(all_unlabelled)[0] == (UNLABELLED,)
+    assert all_unlabelled.select(task=Tissue(), check=False).indices("test").tolist() == (
         tissue.indices("test").tolist()
     )
 
 
-def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
-    tested = (tissue.table["split"] == "test").to_numpy()
+def test_test_patches_need_labels_of_two_classes(tissue: Store) -> None:
+    is_test = (tissue.table["split"] == "test").to_numpy()
     with pytest.raises(
         DataError, match=r"No test patch of .* has a label, .*; label patches of two"
     ):
-        without(tissue, tested).select(task=Tissue())
-    other = (tissue.table["label"] != tissue.classes[0]).to_numpy()
+        remove_labels(tissue, is_test).select(task=Tissue())
+    other_classes = (tissue.table["label"] != tissue.classes[0]).to_numpy()
     with pytest.raises(DataError, match=rf"All labelled test .* are '{tissue.classes[0]}', so"):
-        without(tissue, tested & other).select(task=Tissue())
+        remove_labels(tissue, is_test & other_classes).select(task=Tissue())

@@ -39,7 +39,7 @@ def test_predicted_memory_is_near_a_measured_peak() -> None:
     assert step_cost(config).memory == pytest.approx(measured, rel=0.3)
 
 
-def test_state_is_weights_and_two_moments_of_what_is_trained() -> None:
+def test_state_is_trained_weights_and_their_two_moments() -> None:
     config = run_config(Path(), Path(), encoder="resnet50", size=224, batch=128, width=8192)
     encoder, expander = 23_508_032, 2048 * 8192 + 2 * 8192 * 8192 + 3 * 8192 + 4 * 8192
     cost = step_cost(config)
@@ -58,14 +58,14 @@ def test_state_is_weights_and_two_moments_of_what_is_trained() -> None:
         ("asymmetric", {"precision": "bf16"}),
     ],
 )
-def test_what_saves_memory_is_predicted_to(kind: str, options: dict[str, object]) -> None:
+def test_memory_options_reduce_predicted_memory(kind: str, options: dict[str, object]) -> None:
     plain = run_config(Path(), Path(), kind=kind, encoder="resnet18", size=64, batch=64, width=64)
     saving = changed(plain, **options)
     assert step_cost(saving).working < step_cost(plain).working * 0.9
     assert step_cost_key(saving) != step_cost_key(plain)
 
 
-def test_patches_that_stay_are_the_feeds(tissue: Store) -> None:
+def test_resident_bytes_match_the_feed(tissue: Store) -> None:
     config = run_config(tissue.path, Path())
     rows = tissue.indices("train")
     feed = Feed(tissue, rows, Pair(config.arm.modalities, "plain", 32), torch.device("cpu"))
@@ -78,17 +78,17 @@ def test_patches_that_stay_are_the_feeds(tissue: Store) -> None:
     assert resident_bytes(gpu, tissue, 10**6) == 10**6 * 32 * 32 * 3
 
 
-def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(
+def test_plan_prints_the_cost_and_trains_nothing(
     tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["compare", str(tissue.path), "--out", str(tmp_path / "study"), "--plan"]
     command += ["--encoder", "test_resnet", "--size", "32", "--batch", "32", "--width", "64"]
     assert run([*command, "--time", "--device", "cpu"]) == 0
-    printed = capsys.readouterr().out
-    assert "symmetric, shared, vicreg\tdownsample:7\t3\t0" in printed
-    assert "15 of 15 runs" in printed
-    assert "GB of memory in addition to PyTorch's own (asymmetric-independent" in printed
-    assert "hours on this CPU, one run after another: a step of supervised-" in printed
+    output = capsys.readouterr().out
+    assert "symmetric, shared, vicreg\tdownsample:7\t3\t0" in output
+    assert "15 of 15 runs" in output
+    assert "GB of memory in addition to PyTorch's own (asymmetric-independent" in output
+    assert "hours on this CPU, one run after another: a step of supervised-" in output
     assert not (tmp_path / "study").exists()
 
 

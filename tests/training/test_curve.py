@@ -15,7 +15,7 @@ from morefromless.training import curve as module
 from morefromless.training.curve import Curve
 
 
-def measured(curve: Curve, first: int, rank: int = 0) -> pd.DataFrame:
+def recorded_points(curve: Curve, first: int, rank: int = 0) -> pd.DataFrame:
     """The points on disk after training from step `first` to step 4."""
     learner: Any = SimpleNamespace(device=torch.device("cpu"))
     trainers: list[Any] = [
@@ -46,7 +46,7 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
     }
     path = tmp_path / "curve.csv"
     curve = Curve(encoders, tissue, path, every=3, total=4)
-    points = measured(curve, 0)
+    points = recorded_points(curve, 0)
     assert points["step"].tolist() == [0, 0, 3, 3, 4, 4]
     assert points["branch"].tolist() == ["primary", "privileged"] * 3
     assert len(calls) == rendered  # once, or again at every point for inputs above the limit
@@ -56,23 +56,21 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
         assert test.tolist() == tissue.indices("test").tolist()  # fewer than MAX_PATCHES
         labels = torch.from_numpy(tissue.labels)
         probe = fit_ridge_probe(frozen.represent(tissue, train), labels[train], 9)
-        right = probe.logits(frozen.represent(tissue, test)).argmax(1) == labels[test]
+        correct = probe.logits(frozen.represent(tissue, test)).argmax(1) == labels[test]
         accuracies = points.loc[points["branch"] == name, "accuracy"]
-        assert accuracies.tolist() == [pytest.approx(right.float().mean().item(), abs=1e-5)] * 3
+        assert accuracies.tolist() == [pytest.approx(correct.float().mean().item(), abs=1e-5)] * 3
     assert [row.tolist() for row in curve.rows["primary"]] == [
         row.tolist() for row in Curve(encoders, tissue, path, 3, 4).rows["primary"]
     ]
 
 
-def test_points_after_the_step_that_training_goes_on_from_are_measured_again(
-    tissue: Store, tmp_path: Path
-) -> None:
+def test_points_after_the_resumed_step_are_measured_again(tissue: Store, tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
     old = pd.DataFrame({"step": [0, 2, 4], "branch": "primary", "accuracy": [0.1, 0.2, 2.0]})
     old.to_csv(path, index=False)
     encoders = {"primary": random_encoder("test_resnet", "downsample:8", 32, 0, tmp_path)}
-    assert measured(Curve(encoders, tissue, path, 2, 4), 2, rank=1).equals(old)
-    points = measured(Curve(encoders, tissue, path, 2, 4), 2)
+    assert recorded_points(Curve(encoders, tissue, path, 2, 4), 2, rank=1).equals(old)
+    points = recorded_points(Curve(encoders, tissue, path, 2, 4), 2)
     assert points["step"].tolist() == [0, 2, 4]
     assert points["accuracy"].tolist()[:2] == [0.1, 0.2]
     assert points["accuracy"].max() <= 1

@@ -27,7 +27,7 @@ def with_singular_values(values: list[float], rows: int, width: int) -> torch.Te
     )
 
 
-def number(measure: Measure) -> float:
+def value_of(measure: Measure) -> float:
     return start_copy({"": measure})()[""]
 
 
@@ -38,35 +38,35 @@ def test_effective_rank_of_equal_singular_values_is_their_number(
 ) -> None:
     for rank in (1, 3, 12):
         z = with_singular_values([5.0] * rank, *shape).to(dtype)
-        assert number(effective_rank(z)) == pytest.approx(rank, rel=1e-4)
+        assert value_of(effective_rank(z)) == pytest.approx(rank, rel=1e-4)
 
 
 def test_effective_rank_is_the_exponential_of_the_entropy() -> None:
     z = with_singular_values([3.0, 2.0, 1.0], 9, 20)
     entropy = -sum(p * math.log(p) for p in (3 / 6, 2 / 6, 1 / 6))
-    assert number(effective_rank(z)) == pytest.approx(math.exp(entropy), rel=1e-12)
-    assert number(effective_rank(z * 1e6)) == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert value_of(effective_rank(z)) == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert value_of(effective_rank(z * 1e6)) == pytest.approx(math.exp(entropy), rel=1e-12)
 
 
-def test_collapsed_embeddings_have_rank_one_and_zeros_rank_nought() -> None:
+def test_collapsed_embeddings_have_rank_one_and_zeros_rank_zero() -> None:
     row = torch.randn(512, generator=torch.Generator().manual_seed(0))
-    assert number(effective_rank(row.expand(128, 512))) == pytest.approx(1, abs=1e-6)
-    assert number(effective_rank(torch.zeros(4, 8))) == 0
-    assert number(spread(row.expand(128, 512))) == pytest.approx(0, abs=1e-6)
+    assert value_of(effective_rank(row.expand(128, 512))) == pytest.approx(1, abs=1e-6)
+    assert value_of(effective_rank(torch.zeros(4, 8))) == 0
+    assert value_of(spread(row.expand(128, 512))) == pytest.approx(0, abs=1e-6)
 
 
-def test_diagnostics_leave_the_message_to_the_check_where_values_are_not_finite() -> None:
+def test_diagnostics_of_non_finite_values_are_nan() -> None:
     z = torch.ones(4, 8)
     z[0, 0] = torch.inf
-    assert math.isnan(number(effective_rank(z)))
-    assert math.isnan(number(spread(z)))
+    assert math.isnan(value_of(effective_rank(z)))
+    assert math.isnan(value_of(spread(z)))
 
 
 def test_spread_of_a_known_batch() -> None:
     z = torch.tensor([[0.0, 10.0], [2.0, 16.0]])
-    assert number(spread(z)) == pytest.approx((1 + 3) / 2)
+    assert value_of(spread(z)) == pytest.approx((1 + 3) / 2)
     assert spread(z.half()).tensor.dtype == torch.float32
-    assert number(spread(torch.ones(1, 3))) == 0
+    assert value_of(spread(torch.ones(1, 3))) == 0
 
 
 def test_diagnostics_keep_no_graph_and_ignore_autocast() -> None:
@@ -76,32 +76,32 @@ def test_diagnostics_keep_no_graph_and_ignore_autocast() -> None:
         cast = effective_rank(z)
     assert not plain.tensor.requires_grad
     assert not spread(z).tensor.requires_grad
-    assert number(cast) == number(plain)
+    assert value_of(cast) == value_of(plain)
 
 
 def test_a_finite_loss_passes() -> None:
     check_finite(3.0, {"invariance": 1.0, "variance": 2.0}, step=3)
 
 
-def test_a_loss_that_is_not_finite_names_its_term_and_step_and_what_to_try() -> None:
+def test_non_finite_loss_names_term_step_and_remedy() -> None:
     terms = {"invariance": 0.5, "variance": math.nan, "covariance": -math.inf}
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(TrainingError) as error:
         check_finite(math.nan, terms, step=120)
-    message = str(caught.value)
+    message = str(error.value)
     assert "step 120 because variance is nan and covariance is -inf" in message
     assert "invariance 0.5" in message
     assert "lower the learning rate" in message
     assert "\n" not in message
 
 
-def test_an_overflow_of_the_sum_alone_says_so() -> None:
+def test_overflow_of_the_total_is_reported() -> None:
     with pytest.raises(TrainingError, match="the total is inf"):
         check_finite(math.inf, {"invariance": 3e38, "variance": 3e38}, step=1)
 
 
-def test_measures_are_read_as_they_were_when_reading_began() -> None:
+def test_measures_are_not_changed_by_later_writes() -> None:
     z = torch.eye(6)
-    read = start_copy({"spread": spread(z), "rank": effective_rank(z)})
-    expected = {"spread": number(spread(z)), "rank": number(effective_rank(z))}
+    finish_copy = start_copy({"spread": spread(z), "rank": effective_rank(z)})
+    expected = {"spread": value_of(spread(z)), "rank": value_of(effective_rank(z))}
     z.zero_()
-    assert read() == expected
+    assert finish_copy() == expected

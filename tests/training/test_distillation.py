@@ -49,8 +49,8 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     assert len(features) == 1
     runs = [run for run in study.runs if run.arm.kind == "distillation"]
     assert len(runs) == 8
-    others = [run for run in study.runs if run not in runs]
-    assert not any(run.pairing.teacher or run.pairing.teacher_size for run in others)
+    other_runs = [run for run in study.runs if run not in runs]
+    assert not any(run.pairing.teacher or run.pairing.teacher_size for run in other_runs)
     weights = load_file(teacher.partition("=")[2].partition(",")[0])
     for run in runs:
         assert list(load_encoders(Run(run.out))) == ["primary"]  # without the teacher
@@ -67,9 +67,10 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     results = study.evaluate(progress=False)
     titles = {s.condition.title for s in results.summaries}
     assert {"distillation, regression", "distillation, relational"} <= titles
-    asked = results.select(lambda condition: condition.reference)
-    assert {s.condition.modality for s in asked} == {"downsample:4", "full"}  # the teacher itself
-    assert all(s.condition.encoder == "test_resnet (teacher) at 24 px" for s in asked)
+    teacher_rows = results.select(lambda condition: condition.reference)
+    # The teacher itself is evaluated too.
+    assert {s.condition.modality for s in teacher_rows} == {"downsample:4", "full"}
+    assert all(s.condition.encoder == "test_resnet (teacher) at 24 px" for s in teacher_rows)
     names = [contrast.name for contrast in results.contrasts]
     assert "distillation, regression - symmetric independent" in names
 
@@ -89,14 +90,14 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
         ({"batch": 2, "objectives": ["vicreg"]}, "3 or more"),
     ],
 )
-def test_what_cannot_work_is_refused(
+def test_invalid_options_are_refused(
     students: StudyConfig, options: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Study.of(changed(students, **options))
 
 
-def test_a_privileged_branch_has_a_size_of_its_own(tissue: Store, tmp_path: Path) -> None:
+def test_privileged_branch_may_have_another_size(tissue: Store, tmp_path: Path) -> None:
     from morefromless.training.pretrain import pretrain
 
     run = pretrain(run_config(tissue.path, tmp_path / "run", privileged_size=16, epochs=1))

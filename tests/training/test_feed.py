@@ -20,7 +20,7 @@ from morefromless.training.steps import Steps
 from tests.conftest import changed
 
 
-def test_images_are_the_same_wherever_patches_stay(tissue: Store) -> None:
+def test_images_are_the_same_for_every_residency(tissue: Store) -> None:
     pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 24)
     train = tissue.indices("train")
     steps = Steps(len(train), batch=16, epochs=1, seed=0)
@@ -43,7 +43,7 @@ def test_images_are_the_same_wherever_patches_stay(tissue: Store) -> None:
         assert torch.equal(batches[0]["label"], batches[2]["label"])
 
 
-def test_what_stays_is_what_fits(tissue: Store) -> None:
+def test_residency_is_what_fits_in_memory(tissue: Store) -> None:
     pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 24)
     inputs, arrays = 100 * 2 * 24 * 24 * 3 * 4, 100 * 32 * 32 * 3
     expected = {
@@ -53,8 +53,8 @@ def test_what_stays_is_what_fits(tissue: Store) -> None:
         ("cpu", inputs): ("inputs", inputs),
         ("cpu", inputs - 1): ("nothing", 0),
     }
-    for (device, memory), answer in expected.items():
-        assert choose_residency(tissue, pair, 100, torch.device(device), memory) == answer
+    for (device, memory), choice in expected.items():
+        assert choose_residency(tissue, pair, 100, torch.device(device), memory) == choice
 
 
 def test_labels_belong_to_their_images(tissue: Store) -> None:
@@ -70,19 +70,19 @@ def test_labels_belong_to_their_images(tissue: Store) -> None:
 def test_a_finished_run_keeps_no_images_in_memory(pretraining: RunConfig) -> None:
     pretrain(changed(pretraining, epochs=1, probe_every=5))
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if type(thing) in (Feed, Curve)]
+    assert not [instance for instance in gc.get_objects() if type(instance) in (Feed, Curve)]
 
 
-def test_images_of_several_gpus_go_from_the_cpu_to_each(tissue: Store) -> None:
+def test_images_are_moved_from_the_cpu_to_the_gpu_of_the_batch(tissue: Store) -> None:
     """The processes of one run keep images on the CPU. Fake tensors need no GPU."""
     pair = Pair({"primary": "downsample:4"}, "plain", 24)
-    answers = torch.zeros(len(tissue.indices("train")), 9)
+    soft_labels = torch.zeros(len(tissue.indices("train")), 9)
     feed = Feed(tissue, tissue.indices("train"), pair, torch.device("cpu"))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        place = torch.zeros(4, dtype=torch.int64, device="cuda")
-        images = feed.images({"position": place})
+        positions = torch.zeros(4, dtype=torch.int64, device="cuda")
+        images = feed.images({"position": positions})
         assert images["primary"].device.type == "cuda"
-        learn = _soft_label_loss(SoftLabels(), answers)
+        learn = _soft_label_loss(SoftLabels(), soft_labels)
         scores = {"primary": torch.zeros(4, 9, device="cuda")}
-        _, loss = learn(nn.Identity(), scores, {"position": place, "label": place})  # type: ignore[arg-type]
+        _, loss = learn(nn.Identity(), scores, {"position": positions, "label": positions})  # type: ignore[arg-type]
         assert loss.total.device.type == "cuda"

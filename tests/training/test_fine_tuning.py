@@ -13,7 +13,7 @@ from morefromless.training.train import train
 from tests.conftest import run_config, study_config
 
 
-def test_a_study_fine_tunes_the_encoders_that_it_trained(tissue: Store, tmp_path: Path) -> None:
+def test_study_fine_tunes_its_own_encoders(tissue: Store, tmp_path: Path) -> None:
     options = {"sharing": ["independent"], "seeds": 1, "epochs": 1, "batch": 64, "probe_epochs": 1}
     study = Study.of(study_config(tissue.path, tmp_path / "study", fine_tune=True, **options))
     run_all(study.runs, 1)
@@ -34,7 +34,7 @@ def test_a_study_fine_tunes_the_encoders_that_it_trained(tissue: Store, tmp_path
     assert "fine-tuned asymmetric independent - supervised" in names
 
 
-def test_it_is_supervised_training_from_the_weights_of_the_first_stage(
+def test_fine_tuning_is_supervised_training_from_pretrained_weights(
     tissue: Store, tmp_path: Path
 ) -> None:
     options = {"epochs": 1, "batch": 64}
@@ -52,6 +52,6 @@ def test_it_is_supervised_training_from_the_weights_of_the_first_stage(
     ).weights()
     weights = tuned.weights()
     assert all(torch.equal(weights[name], value) for name, value in supervised.items())
-    alone = replace(config.arm, privileged=config.arm.primary)
-    assert alone.words == ("fine-tuned", "symmetric", "independent")
-    assert replace(config, arm=alone).identity() != config.identity()
+    symmetric_arm = replace(config.arm, privileged=config.arm.primary)
+    assert symmetric_arm.words == ("fine-tuned", "symmetric", "independent")
+    assert replace(config, arm=symmetric_arm).identity() != config.identity()

@@ -68,8 +68,8 @@ class RealPair(nn.Module):
         self.branches = Branches(plan_branches(options), 16).double()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        seen = {"primary": images[:, 0], "privileged": images[:, 1]}
-        return [z for _, z in self.branches(seen).values()]
+        inputs = {"primary": images[:, 0], "privileged": images[:, 1]}
+        return [z for _, z in self.branches(inputs).values()]
 
 
 def batch() -> Tensor:
@@ -77,10 +77,10 @@ def batch() -> Tensor:
 
 
 def patches() -> Tensor:
-    """Patches of which half are bright, all on the second process."""
-    drawn = torch.rand(8, 2, 3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
-    drawn[:4] *= 0.3
-    return drawn
+    """Patches, of which the bright half is on the second process."""
+    images = torch.rand(8, 2, 3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
+    images[:4] *= 0.3
+    return images
 
 
 def step(model: nn.Module, images: Tensor, objective: Objective) -> dict[str, Tensor]:
@@ -95,73 +95,75 @@ def step(model: nn.Module, images: Tensor, objective: Objective) -> dict[str, Te
     return {"loss": loss.total.detach(), **gradients, **buffers}
 
 
-def process(rank: int, folder: Path) -> None:
+def worker(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
     )
-    own = batch().chunk(PROCESSES)[rank]
-    found: dict[str, Any] = {
-        name: step(DistributedDataParallel(Pair()), own, objective)
+    local_rows = batch().chunk(PROCESSES)[rank]
+    results: dict[str, Any] = {
+        name: step(DistributedDataParallel(Pair()), local_rows, objective)
         for name, objective in OBJECTIVES.items()
     }
-    mine = patches().chunk(PROCESSES)[rank]
+    local_patches = patches().chunk(PROCESSES)[rank]
     for name, objective in OBJECTIVES.items():
         model = DistributedDataParallel(synchronise(RealPair(), "cpu"))
-        found[f"real {name}"] = step(model, mine, objective)
-    found["rows"] = gather(own)
-    found["bfloat16"] = gather(own.bfloat16())
+        results[f"real {name}"] = step(model, local_patches, objective)
+    results["rows"] = gather(local_rows)
+    results["bfloat16"] = gather(local_rows.bfloat16())
     try:
-        gather(own[: 4 - rank])
+        gather(local_rows[: 4 - rank])
     except TrainingError as error:
-        found["error"] = str(error)
-    torch.save(found, folder / f"{rank}.pt")
+        results["error"] = str(error)
+    torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def worker_results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("gather")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        mp.start_processes(process, args=(folder,), nprocs=PROCESSES, start_method="forkserver")
+        mp.start_processes(worker, args=(folder,), nprocs=PROCESSES, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradients_are_those_of_the_whole_batch(name: str, found: list[dict[str, Any]]) -> None:
+def test_gradients_match_those_of_the_undivided_batch(
+    name: str, worker_results: list[dict[str, Any]]
+) -> None:
     expected = step(Pair(), batch(), OBJECTIVES[name])
     halves = [step(Pair(), half, OBJECTIVES[name]) for half in batch().chunk(PROCESSES)]
-    for of_one_process in found:
-        assert of_one_process[name].keys() == expected.keys()
+    for result in worker_results:
+        assert result[name].keys() == expected.keys()
         for key, value in expected.items():
-            torch.testing.assert_close(of_one_process[name][key], value, rtol=1e-6, atol=1e-12)
+            torch.testing.assert_close(result[name][key], value, rtol=1e-6, atol=1e-12)
     # The comparison is only meaningful if the mean of the halves differs.
     assert not torch.allclose((halves[0]["loss"] + halves[1]["loss"]) / 2, expected["loss"])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_batch_norm_does_not_tell_one_process_from_two(
-    name: str, found: list[dict[str, Any]]
+def test_batch_norm_is_synchronised_over_processes(
+    name: str, worker_results: list[dict[str, Any]]
 ) -> None:
     """Loss, gradients, and the running statistics, which evaluation uses."""
     expected = step(RealPair(), patches(), OBJECTIVES[name])
     assert sum("running_var" in key for key in expected) > 20
-    for of_one_process in found:
-        assert of_one_process[f"real {name}"].keys() == expected.keys()
+    for result in worker_results:
+        assert result[f"real {name}"].keys() == expected.keys()
         for key, value in expected.items():
             # The gradient of a bias before a BatchNorm is rounding error: the bound is absolute.
             torch.testing.assert_close(
-                of_one_process[f"real {name}"][key],
+                result[f"real {name}"][key],
                 value,
                 rtol=1e-5,
                 atol=1e-10,
-                msg=lambda said, key=key: f"{key}: {said}",
+                msg=lambda message, key=key: f"{key}: {message}",
             )
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_efficientnet"])
-def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
+def test_synchronise_does_not_change_a_single_process(encoder: str) -> None:
     """In training and evaluation, with and without autocast; names of weights stay the same."""
     torch.manual_seed(5)
     options = run_config(Path(), Path(), encoder=encoder)
@@ -181,17 +183,17 @@ def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
         assert all(z.isfinite().all() for _, z in synchronised(images).values())
 
 
-def test_rows_come_in_rank_order(found: list[dict[str, Any]]) -> None:
-    for of_one_process in found:
-        torch.testing.assert_close(of_one_process["rows"], batch(), rtol=0, atol=0)
-        torch.testing.assert_close(of_one_process["bfloat16"], batch().bfloat16(), rtol=0, atol=0)
+def test_rows_are_gathered_in_rank_order(worker_results: list[dict[str, Any]]) -> None:
+    for result in worker_results:
+        torch.testing.assert_close(result["rows"], batch(), rtol=0, atol=0)
+        torch.testing.assert_close(result["bfloat16"], batch().bfloat16(), rtol=0, atol=0)
 
 
-def test_unequal_batches_are_refused_on_every_process(found: list[dict[str, Any]]) -> None:
-    for of_one_process in found:
-        assert "different sizes (4, 3 in rank order)" in of_one_process["error"]
+def test_unequal_batches_are_refused_on_every_process(worker_results: list[dict[str, Any]]) -> None:
+    for result in worker_results:
+        assert "different sizes (4, 3 in rank order)" in result["error"]
 
 
-def test_one_process_gets_its_own_tensor_back() -> None:
+def test_gather_returns_the_same_tensor_in_a_single_process() -> None:
     z = torch.ones(2, 3)
     assert gather(z) is z

@@ -35,7 +35,7 @@ class Recorder(Logger):
         self.metrics[step or 0] = metrics
 
 
-def test_a_tracker_gets_options_and_losses_and_renames_no_run(
+def test_tracker_gets_options_and_losses_and_keeps_the_identity(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder()
@@ -50,11 +50,11 @@ def test_a_tracker_gets_options_and_losses_and_renames_no_run(
     cosines = [1 + math.cos(math.pi * (step - 2) / (12 - 2)) for step in (9, 11)]  # 2 warm-up steps
     rates = [metrics["lr"] for _, metrics in sorted(recorder.metrics.items())]
     assert rates == pytest.approx([0, *(config.train.lr / 2 * cosine for cosine in cosines)])
-    [written] = (run.path / "logs" / "csv").rglob("metrics.csv")
-    assert f"{recorder.metrics[9]['loss']:.6g}"[:5] in written.read_text()
+    [csv_path] = (run.path / "logs" / "csv").rglob("metrics.csv")
+    assert f"{recorder.metrics[9]['loss']:.6g}"[:5] in csv_path.read_text()
 
 
-def test_a_tracker_that_is_not_installed_is_one_sentence(
+def test_tracker_that_is_not_installed_is_an_error(
     tissue: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -69,13 +69,13 @@ def test_a_tracker_that_is_not_installed_is_one_sentence(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_tracker_that_cannot_be_reached_is_one_sentence(
+def test_unreachable_tracker_is_an_error(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: Run) -> Logger:
+    def raise_unreachable(_: Run) -> Logger:
         raise ConnectionError("no route to host\nand more")
 
-    monkeypatch.setitem(loggers.TRACKERS, "wandb", refused)
+    monkeypatch.setitem(loggers.TRACKERS, "wandb", raise_unreachable)
     config = changed(pretraining, log=["wandb"])
     with (
         pytest.raises(loggers.TrainingError, match=r"--log wandb .*no route to host\); check"),
@@ -84,7 +84,7 @@ def test_a_tracker_that_cannot_be_reached_is_one_sentence(
         pass
 
 
-def test_offline_everything_lies_in_the_runs_folder(
+def test_offline_trackers_write_to_the_run_folder(
     pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("wandb", "mlflow"):
@@ -95,8 +95,8 @@ def test_offline_everything_lies_in_the_runs_folder(
     config = changed(pretraining, log=["wandb", "mlflow"])
     for name in ("a", "b"):  # two runs in one process are two runs in each tracker
         folder = tmp_path / name
-        with loggers.loggers(Run(folder), config) as used:
-            for logger in used:
+        with loggers.loggers(Run(folder), config) as active_loggers:
+            for logger in active_loggers:
                 logger.log_metrics({"loss": 1.5}, step=9)
         [stored] = folder.glob("logs/mlflow/*/*/metrics/loss")
         assert stored.read_text().split()[1:] == ["1.5", "9"]

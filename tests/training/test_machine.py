@@ -40,38 +40,40 @@ def test_checkpointing_gives_the_same_gradients_in_less_memory(spec: str) -> Non
     plain, checkpointed = build_encoder(spec), build_encoder(spec)
     checkpointed.load_state_dict(plain.state_dict())
     checkpointed.checkpoint_gradients()
-    (whole, a), (held, b) = (saved_bytes(e, images) for e in (plain, checkpointed))
-    assert held < whole / 1.5
+    (plain_bytes, a), (checkpointed_bytes, b) = (
+        saved_bytes(e, images) for e in (plain, checkpointed)
+    )
+    assert checkpointed_bytes < plain_bytes / 1.5
     for features in (a, b):
         features.square().sum().backward()
-    for one, other in zip(plain.parameters(), checkpointed.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad)
+    for expected, actual in zip(plain.parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(expected.grad, actual.grad)
 
 
-def test_a_checkpointed_run_ends_in_the_same_weights_and_statistics(
+def test_checkpointed_run_has_the_same_weights_and_statistics(
     pretraining: RunConfig, tmp_path: Any
 ) -> None:
     plain = changed(pretraining, epochs=1)
-    other = changed(plain, gradient_checkpointing=True, out=tmp_path / "other")
-    a, b = (train(config).weights() for config in (plain, other))
+    checkpointed = changed(plain, gradient_checkpointing=True, out=tmp_path / "other")
+    a, b = (train(config).weights() for config in (plain, checkpointed))
     assert a.keys() == b.keys()
     for name, weights in a.items():
         torch.testing.assert_close(b[name], weights, rtol=1e-4, atol=1e-6)
 
 
-def test_a_compiled_branch_has_the_same_values_and_weights_by_the_same_names() -> None:
+def test_compiled_branch_has_the_same_values_and_weight_names() -> None:
     torch.manual_seed(0)
     plain, compiled = (Branch(build_encoder("test_resnet"), Expander(96, 16)) for _ in range(2))
     names = list(plain.state_dict())
     compiled.load_state_dict(plain.state_dict())
     compiled.compile(backend="eager")  # traced only; compiling C++ would take a minute
     images = torch.rand(4, 3, 32, 32)
-    for one, other in zip(plain(images), compiled(images), strict=True):
-        torch.testing.assert_close(one, other)
+    for expected, actual in zip(plain(images), compiled(images), strict=True):
+        torch.testing.assert_close(expected, actual)
     assert list(compiled.state_dict()) == names
 
 
-def test_branches_and_classifiers_are_compiled_where_asked(
+def test_compile_option_compiles_branches_and_classifiers(
     pretraining: RunConfig, supervision: RunConfig, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
@@ -82,40 +84,40 @@ def test_branches_and_classifiers_are_compiled_where_asked(
     assert compiled == ["cpu", "Branch", "Branch", "cpu", "Classifier"]
 
 
-def test_a_network_that_cannot_be_compiled_is_told(
+def test_network_that_cannot_be_compiled_is_an_error(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(part: nn.Module) -> None:
-        def call(*_: Any) -> None:
+    def fake_compile(part: nn.Module) -> None:
+        def raise_error(*_: Any) -> None:
             raise TorchDynamoException("NotImplementedError: no lowering\nmore")
 
-        monkeypatch.setattr(part, "forward", call)
+        monkeypatch.setattr(part, "forward", raise_error)
 
     monkeypatch.setattr(loop, "check_compile", lambda _: None)
-    monkeypatch.setattr(nn.Module, "compile", refused)
+    monkeypatch.setattr(nn.Module, "compile", fake_compile)
     with pytest.raises(TrainingError, match=r"does not work with this network \(NotImpl.*ing\); r"):
         train(changed(pretraining, compile=True, epochs=1))
 
 
-def test_they_rename_no_run(pretraining: RunConfig) -> None:
-    other = changed(pretraining, compile=True, gradient_checkpointing=True)
-    assert run_key(other, "data") == run_key(pretraining, "data")
+def test_machine_options_do_not_change_the_run_key(pretraining: RunConfig) -> None:
+    with_machine_options = changed(pretraining, compile=True, gradient_checkpointing=True)
+    assert run_key(with_machine_options, "data") == run_key(pretraining, "data")
 
 
-def test_a_machine_without_compiler_is_told_before_training(
+def test_missing_compiler_is_an_error_before_training(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def absent(*_: Any, **__: Any) -> Any:
+    def raise_missing_compiler(*_: Any, **__: Any) -> Any:
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found.\nSet CXX.")
 
-    monkeypatch.setattr(torch, "compile", absent)
+    monkeypatch.setattr(torch, "compile", raise_missing_compiler)
     config = changed(pretraining, compile=True)
     with pytest.raises(ConfigError, match=r"No working C\+\+ compiler found.*install a C\+\+ comp"):
         train(config)
     assert not config.out.exists()
 
 
-def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
+def test_incompatible_options_are_refused(pretraining: RunConfig) -> None:
     with pytest.raises(
         ConfigError, match=r"'mlp.*' does not support --gradient-checkpointing; use --accumulate"
     ):
@@ -133,7 +135,7 @@ def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
         changed(pretraining, compile=True, devices=2)
 
 
-def test_without_cuda_it_trains_on_the_cpu_whatever_lightning_finds(
+def test_auto_device_is_the_cpu_without_cuda(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)

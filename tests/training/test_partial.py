@@ -45,7 +45,7 @@ class Stained(Synthetic):
 
     def read(self, item: Any) -> Any:
         he = super().read(item)["he"]
-        number = next(i for i, one in enumerate(self.items()) if one.id == item.id)
+        number = next(i for i, listed in enumerate(self.items()) if listed.id == item.id)
         return {"he": he} if number % 3 == 2 else {"he": he, "ihc": 255 - he}
 
 
@@ -64,48 +64,48 @@ def options(stained: Store, tmp_path: Path) -> RunConfig:
     )
 
 
-def test_pairs_are_the_patches_that_have_both(stained: Store, options: RunConfig) -> None:
-    both = stained.select("he", "ihc")
-    assert 0 < len(both.indices("train")) < len(stained.indices("train"))
+def test_patches_with_both_views_are_pairs(stained: Store, options: RunConfig) -> None:
+    paired = stained.select("he", "ihc")
+    assert 0 < len(paired.indices("train")) < len(stained.indices("train"))
     run = pretrain(changed(options, probe_every=1))
-    assert run.record.facts["steps"] == 2 * (len(both.indices("train")) // 32)
-    results = {one.frozen.name: one for one in evaluate(run, stained, PROBE)}
-    # each branch is evaluated on all patches that have its view
+    assert run.record.facts["steps"] == 2 * (len(paired.indices("train")) // 32)
+    results = {evaluation.frozen.name: evaluation for evaluation in evaluate(run, stained, PROBE)}
+    # every branch is evaluated on all patches that have its view
     assert len(results["primary"].probabilities) == len(stained.indices("test"))
-    assert len(results["privileged"].probabilities) == len(both.indices("test"))
+    assert len(results["privileged"].probabilities) == len(paired.indices("test"))
 
 
-def test_trident_trains_the_pairs_that_are_there(stained: Store, options: RunConfig) -> None:
+def test_trident_trains_on_incomplete_pairs(stained: Store, options: RunConfig) -> None:
     run = pretrain(changed(options, kind="trident", missing="pairs"))
-    everything = len(stained.indices("train"))
-    assert run.record.facts["steps"] == 2 * (everything // 32)
+    train_count = len(stained.indices("train"))
+    assert run.record.facts["steps"] == 2 * (train_count // 32)
     dropped = pretrain(changed(options, kind="trident", out=options.out.with_name("dropped")))
     assert dropped.record.facts["steps"] < run.record.facts["steps"]
     assert len(evaluate(run, stained, PROBE)) == 2
 
 
-def test_a_share_of_the_pairs_is_drawn_by_the_seed(stained: Store, options: RunConfig) -> None:
+def test_seed_draws_the_share_of_pairs(stained: Store, options: RunConfig) -> None:
     pair = Pair(options.arm.modalities, "plain", 32)
     train, has = stained.indices("train"), stained.has("ihc")
-    drawn = []
+    row_sets = []
     for share in (0.5, 0.25):
-        there = available_views(stained, pair, changed(options, pairs=share))
-        rows = training_rows(stained, there, options)
+        available = available_views(stained, pair, changed(options, pairs=share))
+        rows = training_rows(stained, available, options)
         assert len(rows) == round(share * has[train].sum())
         assert has[rows].all()
         assert set(rows) <= set(train)
-        drawn.append(set(rows))
-    assert drawn[1] < drawn[0]  # a subset of the same patches
-    other = available_views(stained, pair, changed(options, pairs=0.5, seed=1))
-    assert set(training_rows(stained, other, options)) != drawn[0]
-    whole = changed(options, pairs=0.5, kind="trident", missing="pairs")
-    there = available_views(stained, Pair(whole.arm.modalities, "plain", 32), whole)
-    assert len(training_rows(stained, there, whole)) == len(train)
+        row_sets.append(set(rows))
+    assert row_sets[1] < row_sets[0]  # a subset of the same patches
+    other_seed = available_views(stained, pair, changed(options, pairs=0.5, seed=1))
+    assert set(training_rows(stained, other_seed, options)) != row_sets[0]
+    trident = changed(options, pairs=0.5, kind="trident", missing="pairs")
+    available = available_views(stained, Pair(trident.arm.modalities, "plain", 32), trident)
+    assert len(training_rows(stained, available, trident)) == len(train)
     run = pretrain(changed(options, pairs=0.5))
-    assert run.record.facts["steps"] == 2 * (len(drawn[0]) // 32)
+    assert run.record.facts["steps"] == 2 * (len(row_sets[0]) // 32)
 
 
-def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: RunConfig) -> None:
+def test_frozen_branch_may_miss_a_view(stained: Store, options: RunConfig) -> None:
     teacher = pretrain(changed(options, kind="symmetric", primary="full:ihc"))
     run = pretrain(
         changed(
@@ -117,12 +117,12 @@ def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: RunConfig)
             freeze=("privileged",),
         )
     )
-    kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
-    assert len(kept) == len(stained.select("ihc").indices("train"))
+    features = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
+    assert len(features) == len(stained.select("ihc").indices("train"))
     assert len(evaluate(run, stained, PROBE)) == 2
 
 
-def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Path) -> None:
+def test_comparison_reports_the_number_of_pairs(stained: Store, tmp_path: Path) -> None:
     options = study_config(
         stained.path,
         tmp_path / "compare",
@@ -138,11 +138,13 @@ def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Pa
     study = Study.of(options)
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
-    paired = len(stained.select("ihc").indices("train"))
-    everything = len(stained.indices("train"))
-    assert any(f"{paired} of {everything} training patches" in line for line in results.caveats)
+    pair_count = len(stained.select("ihc").indices("train"))
+    train_count = len(stained.indices("train"))
+    assert any(
+        f"{pair_count} of {train_count} training patches" in line for line in results.caveats
+    )
     steps = {run.arm.kind: Run(run.out).record.facts["steps"] for run in study.runs}
-    assert steps["asymmetric"] == paired // 32
+    assert steps["asymmetric"] == pair_count // 32
     assert steps["symmetric"] == steps["supervised"] == steps["trident"]
     floors = results.select(lambda condition: condition.floor)
     assert {floor.condition.modality for floor in floors} == {"full", "full:ihc"}
@@ -158,14 +160,14 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_with_every_view_there_it_is_the_objective_itself(name: str) -> None:
+def test_pairwise_loss_of_complete_views_is_the_objective(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     z = {n: torch.randn(6, 5, generator=generator).double() for n in "abc"}
-    whole = OBJECTIVES[name](list(z.values()))
-    torch.testing.assert_close(pairwise_loss(OBJECTIVES[name], z, {}).total, whole.total)
+    expected = OBJECTIVES[name](list(z.values()))
+    torch.testing.assert_close(pairwise_loss(OBJECTIVES[name], z, {}).total, expected.total)
 
 
-def test_each_two_branches_are_those_rows_that_have_both() -> None:
+def test_pairwise_loss_uses_rows_with_both_views() -> None:
     generator = torch.Generator().manual_seed(1)
     z = {n: torch.randn(8, 5, generator=generator).double().requires_grad_() for n in "abc"}
     has = {
@@ -174,63 +176,65 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
     }
     loss = pairwise_loss(VICReg(), z, has)
     loss.total.backward()
-    everything = torch.ones(8, dtype=torch.bool)
+    all_rows = torch.ones(8, dtype=torch.bool)
     expected = []
     for a, b in combinations("abc", 2):
-        both = has.get(a, everything) & has.get(b, everything)
-        rows = [i for i in range(8) if both[i]]
+        has_both = has.get(a, all_rows) & has.get(b, all_rows)
+        rows = [i for i in range(8) if has_both[i]]
         expected.append(VICReg()([torch.stack([z[n][i] for i in rows]) for n in (a, b)]).total)
     torch.testing.assert_close(loss.total, torch.stack(expected).mean())
     assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # no objective used it
     # Rows without a partner have loss 0 and are not an error; the same holds for a single pair.
     for rows in (torch.zeros(8), torch.eye(8)[3]):
-        few = {"b": rows.bool(), "c": rows.bool()}
-        assert pairwise_loss(VICReg(), z, few).total.item() == 0
+        presence = {"b": rows.bool(), "c": rows.bool()}
+        assert pairwise_loss(VICReg(), z, presence).total.item() == 0
 
 
-def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) -> None:
+def test_missing_views_do_not_change_batch_norm(options: RunConfig) -> None:
     torch.manual_seed(0)
     branches = Branches(plan_branches(changed(options, kind="trident")), 16).double()
     images: dict[str, Tensor] = {n: torch.rand(8, 3, 32, 32).double() for n in branches.names}
     has = {"privileged": torch.tensor([1, 0, 1, 1, 0, 1, 0, 1]).bool()}
-    made = embed(branches, images, has)
-    alone = branches["privileged"](images["privileged"][has["privileged"]])[1]
-    torch.testing.assert_close(made["privileged"][has["privileged"]], alone)
-    assert not made["privileged"][~has["privileged"]].any()
+    embeddings = embed(branches, images, has)
+    expected = branches["privileged"](images["privileged"][has["privileged"]])[1]
+    torch.testing.assert_close(embeddings["privileged"][has["privileged"]], expected)
+    assert not embeddings["privileged"][~has["privileged"]].any()
     single = embed(branches, images, {"privileged": torch.eye(8)[3].bool()})
     assert not single["privileged"].any()  # a single row has no variance
     images["privileged"][~has["privileged"]] = 7  # missing views can have any value
-    again = embed(branches, images, has)
-    torch.testing.assert_close(again["privileged"], made["privileged"])
+    repeated = embed(branches, images, has)
+    torch.testing.assert_close(repeated["privileged"], embeddings["privileged"])
 
 
-def test_training_on_pairs_is_another_run() -> None:
+def test_missing_option_changes_the_run_key() -> None:
     options = run_config(Path("s"), Path("o"), kind="trident")
     assert run_key(changed(options, missing="pairs"), "hash") != run_key(options, "hash")
 
 
 @pytest.mark.parametrize("given", [{"kind": "asymmetric"}, {"kind": "trident", "devices": 2}])
-def test_pairs_take_three_branches_on_one_device(options: RunConfig, given: dict[str, Any]) -> None:
+def test_missing_pairs_requires_trident_on_one_device(
+    options: RunConfig, given: dict[str, Any]
+) -> None:
     with pytest.raises(ConfigError, match="--missing pairs is for --kind trident on one device"):
         changed(options, missing="pairs", **given)
 
 
-def test_too_few_pairs_are_said_before_anything_runs(options: RunConfig) -> None:
+def test_too_few_pairs_are_refused_before_training(options: RunConfig) -> None:
     with pytest.raises(ConfigError, match=r"larger than the \d+ training patches"):
         pretrain(changed(options, batch=96))
     assert not options.out.exists()
 
 
-def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
+def test_view_without_test_patches_is_trained_but_not_evaluated(
     stained: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has = Store.has
 
     def only_in_training(store: Store, array: str) -> Any:
-        there = has(store, array).copy()
+        present = has(store, array).copy()
         if array == "ihc":
-            there[store.table["split"].to_numpy() == "test"] = False
-        return there
+            present[store.table["split"].to_numpy() == "test"] = False
+        return present
 
     monkeypatch.setattr(Store, "has", only_in_training)
     options = study_config(
@@ -254,7 +258,7 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
         Study.of(changed(options, dense_arms=True))
 
 
-def test_too_few_pairs_are_said_before_any_arm_is_trained(tissue: Store, tmp_path: Path) -> None:
+def test_study_refuses_too_few_pairs_before_training(tissue: Store, tmp_path: Path) -> None:
     options = study_config(tissue.path, tmp_path / "compare", width=16, pairs=0.1)
     with pytest.raises(ConfigError, match=r"--batch 32 is larger than the \d+ training patches"):
         Study.of(options)

@@ -71,9 +71,9 @@ class WithExpression(Synthetic):
     def read(self, item: Any) -> Any:
         arrays = super().read(item)
         rng = np.random.default_rng(int.from_bytes(item.id.encode()[-6:]))
-        place = list(self.datasheet().classes).index(item.label)
+        class_index = list(self.datasheet().classes).index(item.label)
         values = rng.normal(0, 0.3, 12).astype(np.float32)
-        values[place] += 2
+        values[class_index] += 2
         return {**arrays, "expression": values}
 
 
@@ -94,16 +94,16 @@ def teacher(tissue: Store, tmp_path: Path) -> Path:
     return supervise(options).weights_path
 
 
-def test_a_frozen_branch_teaches_and_stays_as_it_was(
+def test_frozen_branch_stays_unchanged(
     pretraining: RunConfig, tissue: Store, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = 0
     represent = FrozenEncoder.represent
 
-    def counting(*given: Any, **named: Any) -> Tensor:
+    def counting(*args: Any, **kwargs: Any) -> Tensor:
         nonlocal runs
         runs += 1
-        return represent(*given, **named)
+        return represent(*args, **kwargs)
 
     monkeypatch.setattr(FrozenEncoder, "represent", counting)
     options = changed(
@@ -121,16 +121,18 @@ def test_a_frozen_branch_teaches_and_stays_as_it_was(
     for key, value in after.items():  # including BatchNorm's statistics
         assert torch.equal(value, before[key]), key
     teacher.unlink()  # the run does not need the teacher's file
-    kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
-    anew = load_encoders(run)["privileged"].represent(tissue, tissue.indices("train"))
-    torch.testing.assert_close(kept, anew, rtol=1e-4, atol=1e-5)
+    cached = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
+    recomputed = load_encoders(run)["privileged"].represent(tissue, tissue.indices("train"))
+    torch.testing.assert_close(cached, recomputed, rtol=1e-4, atol=1e-5)
     assert {result.frozen.name for result in evaluate(run, tissue, PROBE)} == {
         "primary",
         "privileged",
     }
 
 
-def test_a_bare_branch_gives_its_representation(pretraining: RunConfig, tissue: Store) -> None:
+def test_branch_without_expander_embeds_its_representation(
+    pretraining: RunConfig, tissue: Store
+) -> None:
     width = Branches(plan_branches(pretraining), 8)["primary"].encoder.width
     run = pretrain(changed(pretraining, no_expander=("privileged",), width=width))
     names = list(load_file(run.weights_path))
@@ -141,14 +143,14 @@ def test_a_bare_branch_gives_its_representation(pretraining: RunConfig, tissue: 
         pretrain(changed(pretraining, no_expander=("privileged",), out=pretraining.out / "other"))
 
 
-def test_two_architectures_are_rebuilt_from_their_run(pretraining: RunConfig) -> None:
+def test_two_architectures_are_loaded_from_their_run(pretraining: RunConfig) -> None:
     run = pretrain(changed(pretraining, privileged_encoder="test_vit"))
     assert (run.record.options["encoder"], run.record.options["privileged_encoder"]) == (
         "test_resnet",
         "test_vit",
     )
-    found = load_encoders(run)
-    assert {name: type(one.encoder.network).__name__ for name, one in found.items()} == {
+    encoders = load_encoders(run)
+    assert {name: type(frozen.encoder.network).__name__ for name, frozen in encoders.items()} == {
         "primary": "ResNet",
         "privileged": "VisionTransformer",
     }
@@ -159,12 +161,14 @@ def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dic
     objective = Distance()
     loss = objective(list(embed_in_parts(branches, images, parts, {}).values())).total
     loss.backward()
-    found = {name: p.grad.clone() for name, p in branches.named_parameters() if p.grad is not None}
-    return {"loss": loss.detach(), **found}
+    gradients = {
+        name: p.grad.clone() for name, p in branches.named_parameters() if p.grad is not None
+    }
+    return {"loss": loss.detach(), **gradients}
 
 
 @pytest.mark.parametrize("parts", [2, 4, 3])
-def test_a_batch_in_parts_has_the_whole_batchs_gradients(
+def test_divided_batch_has_the_gradients_of_the_undivided_batch(
     pretraining: RunConfig, parts: int
 ) -> None:
     """Exact without BatchNorm, for any objective; 3 does not divide 16."""
@@ -172,18 +176,18 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradients(
     plain = changed(pretraining, encoder=f"{HERE}:Plain:", no_expander=("primary", "privileged"))
     branches = Branches(plan_branches(plain), 16).double()
     images = {name: torch.rand(16, 3, 32, 32).double() for name in ("primary", "privileged")}
-    whole, cut = _gradients(branches, images, 1), _gradients(branches, images, parts)
-    assert len(whole) == 5
-    for name, value in whole.items():
-        torch.testing.assert_close(cut[name], value, rtol=1e-9, atol=1e-12)
-    each = [  # the mean of the losses of the parts would differ
+    undivided, divided = _gradients(branches, images, 1), _gradients(branches, images, parts)
+    assert len(undivided) == 5
+    for name, value in undivided.items():
+        torch.testing.assert_close(divided[name], value, rtol=1e-9, atol=1e-12)
+    part_losses = [  # the mean of the losses of the parts would differ
         _gradients(branches, {n: x[rows] for n, x in images.items()}, 1)["loss"]
         for rows in torch.arange(16).chunk(parts)
     ]
-    assert not torch.allclose(torch.stack(each).mean(), whole["loss"])
+    assert not torch.allclose(torch.stack(part_losses).mean(), undivided["loss"])
 
 
-def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: RunConfig) -> None:
+def test_accumulate_counts_batch_norm_statistics_per_part(pretraining: RunConfig) -> None:
     run = pretrain(changed(pretraining, accumulate=4, epochs=1))
     assert run.done
     assert run.record.options["accumulate"] == 4
@@ -193,7 +197,7 @@ def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: RunConfig
         pretrain(changed(pretraining, accumulate=32, out=pretraining.out / "other"))
 
 
-def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
+def test_vector_branch_is_trained_with_an_image_branch(spots: Store, tmp_path: Path) -> None:
     assert spots.array("expression").shape == (len(spots.table), 12)
     options = run_config(
         spots.path,
@@ -204,12 +208,12 @@ def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
     )
     run = pretrain(options)
     longer = Probe(probe_epochs=300, standardise=True)
-    results = {one.frozen.name: one for one in evaluate(run, spots, longer)}
+    results = {evaluation.frozen.name: evaluation for evaluation in evaluate(run, spots, longer)}
     assert set(results) == {"primary", "privileged"}
     assert results["privileged"].scores.values["accuracy"] > 0.8  # the vector encodes the tissue
 
 
-def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> None:
+def test_study_compares_vector_views(spots: Store, tmp_path: Path) -> None:
     options = study_config(
         spots.path,
         tmp_path / "compare",
@@ -227,13 +231,11 @@ def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> Non
     arms = {summary.condition.arm for summary in results.summaries}
     assert arms >= {"asymmetric", "symmetric", "supervised"}
     assert arms >= {"majority", "mean-rgb", "random encoder"}
-    written = [*tables.write(results, options.out), *figures.write(results, options.out)]
-    assert all(path.stat().st_size > 100 for path in written)
+    paths = [*tables.write(results, options.out), *figures.write(results, options.out)]
+    assert all(path.stat().st_size > 100 for path in paths)
 
 
-def test_an_objective_from_outside_trains_probes_and_keeps_its_name(
-    pretraining: RunConfig, tissue: Store
-) -> None:
+def test_user_objective_trains_and_keeps_its_name(pretraining: RunConfig, tissue: Store) -> None:
     run = pretrain(changed(pretraining, objective=f"{HERE}:Distance:spread=0.5", epochs=5))
     assert run.record.options["objective"] == f"{HERE}:Distance:spread=0.5"
     logged = pd.read_csv(run.path / "logs" / "csv" / "version_0" / "metrics.csv")
@@ -242,7 +244,7 @@ def test_an_objective_from_outside_trains_probes_and_keeps_its_name(
     assert len(evaluate(run, tissue, PROBE)) == 2
 
 
-def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig) -> None:
+def test_two_branch_objective_refuses_three_branches(pretraining: RunConfig) -> None:
     options = changed(
         pretraining, kind="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
     )
@@ -252,7 +254,7 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"batch": 1}, "--batch 1"),
         ({"freeze": ("privileged",)}, "random weights, which are never trained"),
@@ -262,9 +264,9 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig)
         ({"privileged": "vector:12"}, "expression"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_runs(
-    pretraining: RunConfig, given: dict[str, Any], told: str
+def test_invalid_options_are_refused_before_training(
+    pretraining: RunConfig, given: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises((ConfigError, DataError), match=told):
+    with pytest.raises((ConfigError, DataError), match=message):
         pretrain(changed(pretraining, **given))
     assert not pretraining.out.exists()

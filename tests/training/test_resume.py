@@ -41,7 +41,7 @@ def _kill_after_checkpoint(process: BaseProcess, checkpoint: Path) -> None:
 
 @pytest.mark.xdist_group("server")
 @pytest.mark.parametrize("kind", ["pretrain", "supervise"])
-def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
+def test_run_killed_in_mid_epoch_resumes_to_the_same_weights(
     kind: str,
     pretraining: RunConfig,
     supervision: RunConfig,
@@ -50,37 +50,41 @@ def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
     # 4 steps per epoch: a checkpoint every 3 steps is not at the end of an epoch before step 12.
     base = pretraining if kind == "pretrain" else supervision
     base = changed(base, epochs=6, checkpoint_every=3, probe_every=5)
-    whole, cut = changed(base, out=tmp_path / "whole"), changed(base, out=tmp_path / "cut")
-    _train(whole)
+    uninterrupted, interrupted = (
+        changed(base, out=tmp_path / "whole"),
+        changed(base, out=tmp_path / "cut"),
+    )
+    _train(uninterrupted)
 
-    process = SERVER.Process(target=_train, args=(cut,))
+    process = SERVER.Process(target=_train, args=(interrupted,))
     process.start()
-    _kill_after_checkpoint(process, cut.out / "resume.ckpt")
-    assert not (cut.out / "weights.safetensors").exists()
-    at = torch.load(cut.out / "resume.ckpt", weights_only=True)["global_step"]
-    assert 0 < at < 24
-    assert at % 3 == 0
-    _train(cut)
+    _kill_after_checkpoint(process, interrupted.out / "resume.ckpt")
+    assert not (interrupted.out / "weights.safetensors").exists()
+    killed_step = torch.load(interrupted.out / "resume.ckpt", weights_only=True)["global_step"]
+    assert 0 < killed_step < 24
+    assert killed_step % 3 == 0
+    _train(interrupted)
 
-    a, b = load_file(whole.out / "weights.safetensors"), load_file(cut.out / "weights.safetensors")
+    a, b = (
+        load_file(uninterrupted.out / "weights.safetensors"),
+        load_file(interrupted.out / "weights.safetensors"),
+    )
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
-    assert not (cut.out / "resume.ckpt").exists()
+    assert not (interrupted.out / "resume.ckpt").exists()
     pd.testing.assert_frame_equal(
-        pd.read_csv(whole.out / "curve.csv"), pd.read_csv(cut.out / "curve.csv")
+        pd.read_csv(uninterrupted.out / "curve.csv"), pd.read_csv(interrupted.out / "curve.csv")
     )
 
 
-def test_a_run_that_is_done_is_not_trained_again(pretraining: RunConfig) -> None:
+def test_finished_run_is_not_trained_again(pretraining: RunConfig) -> None:
     first = pretrain(changed(pretraining, epochs=1))
     written = first.weights_path.stat().st_mtime_ns
     assert pretrain(changed(pretraining, epochs=1)).weights_path.stat().st_mtime_ns == written
 
 
-def test_seeds_give_other_weights_and_the_same_seed_the_same(
-    supervision: RunConfig, tmp_path: Path
-) -> None:
+def test_weights_depend_only_on_the_seed(supervision: RunConfig, tmp_path: Path) -> None:
     def head(seed: int, name: str) -> torch.Tensor:
         run = supervise(changed(supervision, epochs=1, seed=seed, out=tmp_path / name))
         return load_file(run.weights_path)["head.weight"]
@@ -118,22 +122,22 @@ def expected(watched: RunConfig, tmp_path: Path) -> dict[str, torch.Tensor]:
     return load_file(run.weights_path)
 
 
-def same(run: Run, expected: dict[str, torch.Tensor]) -> bool:
-    found = load_file(run.weights_path)
-    return found.keys() == expected.keys() and all(
-        torch.equal(found[name], expected[name]) for name in expected
+def has_weights(run: Run, expected: dict[str, torch.Tensor]) -> bool:
+    weights = load_file(run.weights_path)
+    return weights.keys() == expected.keys() and all(
+        torch.equal(weights[name], expected[name]) for name in expected
     )
 
 
-def at(step: int, do: Callable[[], object]) -> Callable[[], None]:
-    """Call `do` at the loss of one step, counted from 1 in this process."""
+def call_at_step(step: int, action: Callable[[], object]) -> Callable[[], None]:
+    """Call `action` at the loss of one step, counted from 1 in this process."""
     count = 0
 
     def counted() -> None:
         nonlocal count
         count += 1
         if count == step:
-            do()
+            action()
 
     return counted
 
@@ -141,51 +145,51 @@ def at(step: int, do: Callable[[], object]) -> Callable[[], None]:
 SAVE = torch.save
 
 
-def saved_in_part(then: Callable[[], object], times: int) -> Callable[..., None]:
-    """torch.save that calls `then` in the middle of writing at its call number `times`."""
+def interrupted_save(action: Callable[[], object], times: int) -> Callable[..., None]:
+    """torch.save that calls `action` in the middle of writing at its call number `times`."""
     count = 0
 
-    def save(made: Any, file: Any) -> None:
+    def save(content: Any, file: Any) -> None:
         nonlocal count
         count += 1
         if count < times:
-            SAVE(made, file)
+            SAVE(content, file)
             return
         SAVE({"state": torch.zeros(1000)}, file)
         file.flush()
-        then()
+        action()
 
     return save
 
 
-def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
+def test_kill_during_a_checkpoint_resumes_from_the_last_one(
     watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:
     run = Run(watched.out)
     for times in (2, 1):  # killed after 6 steps both times; the second run resumes from step 3
 
         def work(times: int = times) -> None:
-            torch.save = saved_in_part(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
+            torch.save = interrupted_save(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
             pretrain(watched)
 
         assert os.WTERMSIG(exit_status(work)) == signal.SIGKILL
         assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
         assert len(list(run.path.glob(".*.partial"))) == 1
     assert run.state == "begun"
-    assert same(pretrain(watched), expected)
+    assert has_weights(pretrain(watched), expected)
     assert run.record.facts["resumed"] is True
     assert not list(run.path.glob(".*.partial"))
 
 
-def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
+def test_full_disk_is_an_error_and_keeps_the_last_checkpoint(
     watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full() -> None:
-        system = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def raise_disk_full() -> None:
+        cause = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         # PyTorch's writer raises this error when it is closed.
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos") from system
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos") from cause
 
-    monkeypatch.setattr(torch, "save", saved_in_part(full, times=2))
+    monkeypatch.setattr(torch, "save", interrupted_save(raise_disk_full, times=2))
     with pytest.raises(StorageError, match=r"resume\.ckpt cannot be written: the disk is full"):
         pretrain(watched)
     run = Run(watched.out)
@@ -194,56 +198,57 @@ def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
     assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
     assert not list(run.path.glob(".*.partial"))
     monkeypatch.undo()
-    assert same(pretrain(watched), expected)
+    assert has_weights(pretrain(watched), expected)
     assert run.record.facts["resumed"] is True
     assert run.failure is None
 
 
-@pytest.mark.parametrize("what", ["cut off", "turned over"])
-def test_from_a_damaged_checkpoint_it_starts_anew_and_says_so(
+@pytest.mark.parametrize("damage", ["cut off", "turned over"])
+def test_damaged_checkpoint_restarts_the_run(
     watched: RunConfig,
     expected: dict[str, torch.Tensor],
-    what: str,
+    damage: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def stop() -> None:
         raise RuntimeError("stop")
 
-    monkeypatch.setattr("tests.training.test_resume.on_step", at(5, stop))
+    monkeypatch.setattr("tests.training.test_resume.on_step", call_at_step(5, stop))
     with pytest.raises(RuntimeError, match="stop"):
         pretrain(watched)
     run = Run(watched.out)
     content = bytearray(run.checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
-    run.checkpoint.write_bytes(content[: len(content) // 2] if what == "cut off" else content)
+    run.checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut off" else content)
     capsys.readouterr()
-    assert same(pretrain(watched), expected)
+    assert has_weights(pretrain(watched), expected)
     assert "resume.ckpt is damaged" in capsys.readouterr().err
     assert run.record.facts["resumed"] is False
     assert (run.path / "resume.ckpt.damaged").exists()
 
 
-def test_an_interrupt_stops_it_at_once_and_it_goes_on(
+def test_interrupted_run_stops_immediately_and_resumes(
     watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = at(5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    step = call_at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr("tests.training.test_resume.on_step", step)
     with pytest.raises(KeyboardInterrupt):
         pretrain(watched)
     run = Run(watched.out)
     assert run.state == "begun"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert same(pretrain(watched), expected)
+    assert has_weights(pretrain(watched), expected)
 
 
-def test_its_seconds_are_those_of_all_parts(
+def test_recorded_seconds_include_the_interrupted_part(
     watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop() -> None:
         raise RuntimeError("stop")
 
-    parts = at(2, lambda: time.sleep(3)), at(5, stop)  # the checkpoint is of step 3
+    # The checkpoint is of step 3.
+    parts = call_at_step(2, lambda: time.sleep(3)), call_at_step(5, stop)
     monkeypatch.setattr("tests.training.test_resume.on_step", lambda: [part() for part in parts])
     with pytest.raises(RuntimeError, match="stop"):
         pretrain(watched)
@@ -253,22 +258,22 @@ def test_its_seconds_are_those_of_all_parts(
     assert record["seconds"] > max(3, time.perf_counter() - began)
 
 
-def test_the_same_run_cannot_be_trained_twice_at_once(
+def test_run_in_training_is_not_trained_a_second_time(
     watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = []
+    states = []
 
-    def again() -> None:
+    def train_again() -> None:
         with pytest.raises(RunBusy, match=f"is being trained by process {os.getpid()} on"):
             pretrain(watched)
-        found.append(Run(watched.out).state)
+        states.append(Run(watched.out).state)
 
-    monkeypatch.setattr("tests.training.test_resume.on_step", at(2, again))
+    monkeypatch.setattr("tests.training.test_resume.on_step", call_at_step(2, train_again))
     pretrain(watched)
-    assert found == ["running"]
+    assert states == ["running"]
 
 
-def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
+def test_signal_handlers_are_unchanged_in_a_slurm_job(
     watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With SLURM's variables, Lightning would assume four processes and requeue the job."""
@@ -282,46 +287,46 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
         "SLURM_NTASKS_PER_NODE": "4",
     }.items():
         monkeypatch.setenv(name, value)
-    told: list[int] = []
+    signals: list[int] = []
     handlers: list[object] = []
 
-    def bypass(number: int, _: object) -> None:
-        told.append(number)
+    def record_signal(number: int, _: object) -> None:
+        signals.append(number)
 
-    def look() -> None:
+    def record_handler() -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # the cluster sends it before the requeue signal
         handlers.append(signal.getsignal(signal.SIGUSR1))
 
-    before = signal.signal(signal.SIGTERM, bypass)
+    before = signal.signal(signal.SIGTERM, record_signal)
     try:
-        monkeypatch.setattr("tests.training.test_resume.on_step", at(4, look))
+        monkeypatch.setattr("tests.training.test_resume.on_step", call_at_step(4, record_handler))
         run = pretrain(watched)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert told == [signal.SIGTERM]
+    assert signals == [signal.SIGTERM]
     assert handlers == [signal.SIG_DFL]
-    assert same(run, expected)
+    assert has_weights(run, expected)
 
 
-def test_sigterm_ends_a_command_as_it_ends_others(
+def test_sigterm_has_its_default_handler(
     watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With Lightning's handler, the exit code would be 0, and a script would continue."""
     handlers: list[object] = []
 
-    def look() -> None:
+    def record_handler() -> None:
         handlers.append(signal.getsignal(signal.SIGTERM))
 
-    monkeypatch.setattr("tests.training.test_resume.on_step", at(4, look))
+    monkeypatch.setattr("tests.training.test_resume.on_step", call_at_step(4, record_handler))
     pretrain(watched)
     assert handlers == [signal.SIG_DFL]
 
 
-def test_weights_that_are_gone_are_trained_anew(
+def test_missing_weights_are_trained_again(
     watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:
     run = pretrain(watched)
     (run.path / "predictions-primary-linear.safetensors").write_text("{}")
     run.weights_path.unlink()
-    assert same(pretrain(watched), expected)
+    assert has_weights(pretrain(watched), expected)
     assert not (run.path / "predictions-primary-linear.safetensors").exists()

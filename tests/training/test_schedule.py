@@ -9,7 +9,7 @@ from tests.conformance import Case, cases
 
 
 @pytest.mark.parametrize("case", cases("schedule"), ids=str)
-def test_agrees_with_the_papers_schedule(case: Case) -> None:
+def test_schedule_matches_the_paper(case: Case) -> None:
     p = case.params
     rates = [
         warmup_cosine(
@@ -37,16 +37,18 @@ def optimizer() -> torch.optim.SGD:
     return torch.optim.SGD([{"params": [weights[0]]}, {"params": [weights[1]], "lr": 0.5}], lr=0.1)
 
 
-def run(sgd: torch.optim.SGD, made: torch.optim.lr_scheduler.LambdaLR, steps: int) -> list[float]:
+def run(
+    sgd: torch.optim.SGD, lr_scheduler: torch.optim.lr_scheduler.LambdaLR, steps: int
+) -> list[float]:
     rates = []
     for _ in range(steps):
         rates.extend(group["lr"] for group in sgd.param_groups)
         sgd.step()
-        made.step()
+        lr_scheduler.step()
     return rates
 
 
-def test_every_group_follows_its_own_rate_and_the_first_update_changes_nothing() -> None:
+def test_every_parameter_group_follows_its_own_rate_from_zero() -> None:
     sgd = optimizer()
     rates = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4), 22)
     expected = [
@@ -61,17 +63,17 @@ def test_every_group_follows_its_own_rate_and_the_first_update_changes_nothing()
 @pytest.mark.parametrize("optimizer_first", [True, False])
 def test_a_resumed_run_has_the_same_rates(optimizer_first: bool) -> None:
     sgd = optimizer()
-    whole = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4), 12)
+    uninterrupted = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4), 12)
     first = optimizer()
-    made = scheduler(first, total_steps=20, warmup_steps=4)
-    before = run(first, made, 2)
+    lr_scheduler = scheduler(first, total_steps=20, warmup_steps=4)
+    first_rates = run(first, lr_scheduler, 2)
     second = optimizer()
     if optimizer_first:
         second.load_state_dict(first.state_dict())
     resumed = scheduler(second, total_steps=20, warmup_steps=4)
-    resumed.load_state_dict(made.state_dict())
+    resumed.load_state_dict(lr_scheduler.state_dict())
     second.load_state_dict(first.state_dict())
-    assert before + run(second, resumed, 10) == whole
+    assert first_rates + run(second, resumed, 10) == uninterrupted
 
 
 @pytest.mark.parametrize(("total", "warmup"), [(10, 10), (10, 11), (10, -1), (0, 0)])

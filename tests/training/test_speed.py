@@ -1,4 +1,4 @@
-"""Speed of a step, testable on any device: its waits, data transfers and data types."""
+"""Speed of a step, tested on any device: its waits, data transfers and data types."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ class Waits(TorchDispatchMode):
 
 
 @dataclass
-class Notes(pl.Callback):
+class StepRecords(pl.Callback):
     """Records the waits of each step, in total and before the backward pass, and the first loss.
     Replaces the learning curve."""
 
@@ -70,27 +70,27 @@ class Notes(pl.Callback):
         self.dtypes |= {tensor.dtype for tensor in module.state_dict().values()}
 
 
-def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
+def train_and_record(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> StepRecords:
     """Train and record. Progress is quiet, because its lines would read the loss too."""
-    notes = Notes(Waits())
+    notes = StepRecords(Waits())
     monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
     with progress.use_mode("quiet"), notes.waits:
         train(config)
     return notes
 
 
-def test_only_steps_that_are_logged_wait_for_values(
+def test_only_logged_steps_wait_for_values(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_draws, "_SYNCHRONOUS_DEVICES", ())  # as on a GPU
-    notes = noted(changed(pretraining, epochs=3, batch=10), monkeypatch)
+    notes = train_and_record(changed(pretraining, epochs=3, batch=10), monkeypatch)
     assert len(notes.counts) == 39
     waited = [step for step, count in enumerate(notes.counts) if count]
     assert waited == [0, 9, 19, 29, 38]
     assert notes.forward == 0  # logged steps only wait during the backward pass
 
 
-def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_prepares_images_in_a_separate_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     class Stream:
@@ -105,14 +105,14 @@ def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.Monkey
             events.append(f"{stream.name} uses the images")
 
     @contextmanager
-    def used(stream: Stream) -> Iterator[None]:
+    def use_stream(stream: Stream) -> Iterator[None]:
         events.append(f"begin {stream.name}")
         yield
         events.append(f"end {stream.name}")
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream("side"))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("main"))
-    monkeypatch.setattr(torch.cuda, "stream", used)
+    monkeypatch.setattr(torch.cuda, "stream", use_stream)
     side = SideStream(torch.device("cuda"))
     with side.use():
         events.append("prepare")
@@ -128,7 +128,7 @@ def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("residency", ["inputs", "arrays"])
-def test_patches_that_stay_are_not_moved_again(tissue: Store, residency: Residency) -> None:
+def test_resident_patches_are_not_moved_again(tissue: Store, residency: Residency) -> None:
     train = tissue.indices("train")
     pair = Pair({"primary": "full"}, "plain", 32)
     feed = Feed(tissue, train, pair, torch.device("cpu"), residency)
@@ -140,11 +140,13 @@ def test_patches_that_stay_are_not_moved_again(tissue: Store, residency: Residen
 @pytest.mark.skipif(
     devices._capability() in ("DEFAULT", "AVX2"), reason="this CPU is slower in bfloat16"
 )
-def test_bf16_keeps_weights_and_statistics_in_32_bits_and_its_loss_within_two_percent(
+def test_bf16_keeps_32_bit_weights_and_a_similar_loss(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    plain = noted(changed(pretraining, epochs=1), monkeypatch)
-    half = noted(changed(pretraining, epochs=1, precision="bf16", out=tmp_path / "b"), monkeypatch)
+    plain = train_and_record(changed(pretraining, epochs=1), monkeypatch)
+    half = train_and_record(
+        changed(pretraining, epochs=1, precision="bf16", out=tmp_path / "b"), monkeypatch
+    )
     assert half.dtypes == plain.dtypes == {torch.float32, torch.int64}
     assert half.losses != plain.losses
     assert half.losses == pytest.approx(plain.losses, rel=0.02)
@@ -157,7 +159,7 @@ def test_bf16_keeps_weights_and_statistics_in_32_bits_and_its_loss_within_two_pe
         ("bf16", "AVX2", "--precision bf16 is slower than 32 on this CPU"),
     ],
 )
-def test_a_precision_that_the_cpu_has_not_is_refused(
+def test_unsupported_cpu_precision_is_refused(
     precision: str,
     capability: str,
     message: str,
