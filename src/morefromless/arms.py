@@ -163,9 +163,9 @@ def availability_caveats(config: StudyConfig, store: Store) -> Iterator[str]:
 def _reason_unevaluable(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
     """Return why a modality cannot be evaluated on all the tasks; empty if it can."""
     stores = labelled_stores(store, spec, tasks)
-    if not all(each.has_test_patches for each in stores):
+    if not all(labelled.has_test_patches for labelled in stores):
         return f"No labelled test patch has {spec}"
-    if not all(each.can_train_probe for each in stores):
+    if not all(labelled.can_train_probe for labelled in stores):
         return f"The labelled training patches that have {spec} are of one class or none"
     return ""
 

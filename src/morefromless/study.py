@@ -214,12 +214,12 @@ class Study:
     def _is_evaluated(self, spec: str, cohort: Cohort | None) -> bool:
         if cohort and spec in cohort.unavailable:
             return False
-        learnt = labelled_stores(self.store, spec, map(build_task, self.config.tasks))
-        asked = learnt
+        training = labelled_stores(self.store, spec, map(build_task, self.config.tasks))
+        test = training
         if cohort:
-            asked = labelled_stores(cohort.store, spec, cohort.tasks.values())
-        return all(each.can_train_probe for each in learnt) and all(
-            each.has_test_patches for each in asked
+            test = labelled_stores(cohort.store, spec, cohort.tasks.values())
+        return all(store.can_train_probe for store in training) and all(
+            store.has_test_patches for store in test
         )
 
 

@@ -68,9 +68,9 @@ def predict(config: PredictConfig) -> None:
             for patches in inputs
             if config.maps and isinstance(patches, SlidePatches)
         ]
-    learnt = calibrated_on_training_data(frozen, probe)
-    reference_note = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
-    patches_note = "patches, on which the head was trained too," if learnt else "training patches"
+    trained = calibrated_on_training_data(frozen, probe)
+    reference_note = f"{len(probe.distances):,} {'calibration' if trained else 'held-out'}"
+    patches_note = "patches, on which the head was trained too," if trained else "training patches"
     if config.abstain:
         coverage, accuracy = probe.coverage_and_accuracy(config.abstain)
         covered = (predictions["class"] != "").mean()

@@ -28,10 +28,10 @@ class Inputs(Loading):
     """How to read the inputs of an encoder."""
 
     um_per_px: float | None = None
-    """Magnification of the inputs in µm per pixel, if the files do not state it."""
+    """Pixel size of the inputs in µm, if the files do not state it."""
     at: float | None = None
-    """Magnification of the encoder's input in µm per pixel; by default the one it was trained at.
-    Slides are read at this magnification, and patches must have it."""
+    """Pixel size of the encoder's input in µm; by default the one it was trained at.
+    Slides are read at this pixel size, and patches must have it."""
 
     def __post_init__(self) -> None:
         check_above_zero(self, "um_per_px", "at")

@@ -37,7 +37,7 @@ class IngestConfig(Storing):
     """Resize patches to this side in px (antialiased); without --size, patches of all sizes are
     accepted. By default patches are stored unchanged."""
     um_per_px: float | None = None
-    """Magnification in µm per pixel, if the source does not state it."""
+    """Pixel size in µm, if the source does not state it."""
     nuclei: Path | None = None
     """Folder of nuclei segmentations, one file per image, named like the image: HoVer-Net .json or
     .mat, CoNSeP or Lizard .mat, HoVer-NeXt, CellViT, TIAToolbox .dat or .db, QuPath .geojson, label
@@ -159,10 +159,10 @@ class SegmentConfig:
     without network access. Without this option, TIAToolbox downloads them once. Their licence, CC
     BY-NC-SA 4.0, forbids commercial use."""
     um_per_px: float | None = None
-    """Magnification of the patches in µm per pixel, if the source does not state it."""
+    """Pixel size of the patches in µm, if the source does not state it."""
     at: float = 0.25
-    """Magnification of the network's input in µm per pixel; the default is the one it was trained
-    at. Patches are resampled to it, and nuclei are mapped back to the patches' own pixels."""
+    """Pixel size of the network's input in µm; the default is the one it was trained at.
+    Patches are resampled to it, and nuclei are mapped back to the patches' own pixels."""
     batch: int = 0
     """Windows of 256 px per forward pass; a patch of 224 px at 0.5 µm/px has nine. 0 is 16 on a
     GPU, and 1 on a CPU, where larger batches are not faster."""

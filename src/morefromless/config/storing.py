@@ -65,19 +65,19 @@ class TileConfig(Storing):
     """Slides (SVS, NDPI, MRXS, SCN, BIF, DICOM, OME-TIFF, TIFF) or folders of slides, followed by
     the folder of the store to write."""
     mpp: float = 0.5
-    """Magnification of the tiles in µm per pixel; 0.5 is a 20x objective, 0.25 is 40x."""
+    """Pixel size of the tiles in µm; 0.5 is a 20x objective, 0.25 is 40x."""
     size: int = 224
     """Side of the tiles in px."""
     low_power: float | None = None
-    """Also read the same field at this lower magnification, in µm per pixel, with fewer pixels, as
-    a microscope shows it. It becomes the array low-power, for --primary full:low-power --privileged
+    """Also read the same field with this larger pixel size in µm and fewer pixels, as a microscope
+    shows it at low power. It becomes the array low-power, for --primary full:low-power --privileged
     full."""
     context: float | None = None
-    """Also read a wider field around the same centre, at this lower magnification in µm per pixel,
-    with the same number of pixels. It becomes the array context, for --primary full --privileged
+    """Also read a wider field around the same centre, with this larger pixel size in µm and the same
+    number of pixels. It becomes the array context, for --primary full --privileged
     full:context."""
     um_per_px: float | None = None
-    """Magnification in µm per pixel of slides that do not state their own."""
+    """Pixel size in µm of slides that do not state their own."""
     tissue: float = 0.5
     """Minimum share of tissue in a tile."""
     annotations: Path | None = None
