@@ -497,7 +497,7 @@ def test_output_works_without_unicode() -> None:
             check=False,
         )
         text = (process.stdout + process.stderr).decode("ascii")
-        assert "um per pixel" in text or "ux-" in text
+        assert "Pixel size in um" in text or "ux-" in text
         assert "Traceback" not in text
 
 

@@ -73,8 +73,8 @@ class TileConfig(Storing):
     shows it at low power. It becomes the array low-power, for --primary full:low-power --privileged
     full."""
     context: float | None = None
-    """Also read a wider field around the same centre, with this larger pixel size in µm and the same
-    number of pixels. It becomes the array context, for --primary full --privileged
+    """Also read a wider field around the same centre, with this larger pixel size in µm and the
+    same number of pixels. It becomes the array context, for --primary full --privileged
     full:context."""
     um_per_px: float | None = None
     """Pixel size in µm of slides that do not state their own."""
