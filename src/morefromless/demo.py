@@ -1,8 +1,9 @@
 """The demonstration: `mfl compare` on synthetic tissue with a known outcome.
 
-It runs two controls of the whole system. In the *positive* control, the privileged modality has a
-signal that the primary shows only under its own nuisance, so asymmetric training must win. In the
-*negative* control, the privileged modality adds nothing, so asymmetric training must not win.
+It runs two controls of the whole system. In the *positive* control, the primary image has
+strong blotches of uneven staining and the privileged image of the same tissue has none, so
+asymmetric training must win. In the *negative* control, the privileged image adds nothing, so
+asymmetric training must not win.
 Winning means a corrected p below 0.05 and an interval that is completely above `MIN_GAIN`. Numbers
 differ between processors, because rounding differs and training amplifies it like another seed. On
 one machine with the same number of threads, they are identical. The verdicts must be the same on
@@ -93,9 +94,10 @@ def demo(config: DemoConfig) -> bool:
         command="mfl demo",
         title="Two controls on synthetic tissue",
         lede=(
-            "In the positive control, the privileged modality has a signal that the primary shows "
-            "only under its own nuisance, so asymmetric training must win. In the negative "
-            "control, the privileged modality adds nothing, so asymmetric training must not win."
+            "In the positive control, the primary image has strong blotches of uneven staining, "
+            "and the privileged image of the same tissue has none, so asymmetric training must "
+            "win. In the negative control, the privileged image adds nothing, so asymmetric "
+            "training must not win."
         ),
         headlines=lines,
     )
