@@ -1,14 +1,13 @@
 """The demonstration: `mfl compare` on synthetic tissue with a known outcome.
 
-It runs two controls of the whole system. In the *positive* control, the primary image has
-strong blotches of uneven staining and the privileged image of the same tissue has none, so
-asymmetric training must win. In the *negative* control, the privileged image adds nothing, so
-asymmetric training must not win.
-Winning means a corrected p below 0.05 and an interval that is completely above `MIN_GAIN`. Numbers
-differ between processors, because rounding differs and training amplifies it like another seed. On
-one machine with the same number of threads, they are identical. The verdicts must be the same on
-every machine: with three seeds, chance alone gives differences of a few points, and the positive
-control's difference is about twenty.
+It runs two controls of the whole system. In the *positive* control, the primary image has strong
+blotches of uneven staining and the privileged image of the same tissue has none, so asymmetric
+training must win. In the *negative* control, the privileged image adds nothing, so asymmetric
+training must not win. Winning means a corrected p below 0.05 and an interval that is completely
+above `MIN_GAIN`. Numbers differ between processors, because rounding differs and training amplifies
+it like another seed. On one machine with the same number of threads, they are identical. The
+verdicts must be the same on every machine: with three seeds, chance alone gives differences of a
+few points, and the positive control's difference is about twenty.
 """
 
 import time
