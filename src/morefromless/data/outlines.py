@@ -20,7 +20,7 @@ Polygon = Sequence[Ring]
 """The outer ring, followed by the rings of its holes."""
 
 MAX_OUTSIDE = 1.0
-"""Pixels that an outline may extend outside the image: tools round differently at its border."""
+"""Pixels that outlines and points may lie outside the image: tools round differently there."""
 
 TOLERANCE = 1e-6
 """Tolerance in pixels for equal coordinates: the rounding error of scaling and storing them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from morefromless.data.outlines import MAX_OUTSIDE
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -16,9 +17,6 @@ from morefromless.regular import read_regular
 X_COLUMNS, Y_COLUMNS = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px")
 TYPE_COLUMNS = ("type", "class", "label", "classification", "cell_type", "name")
 """Names of columns, not case-sensitive; the first name that exists is used."""
-
-MAX_OUTSIDE = 1.0
-"""Largest distance in px of a point outside the image."""
 
 
 class Points(NucleiFormat):
