@@ -116,7 +116,7 @@ def test_gpu_prepares_images_in_a_separate_stream(monkeypatch: pytest.MonkeyPatc
     side = SideStream(torch.device("cuda"))
     with side.use():
         events.append("prepare")
-    side.synchronize([Images()])  # type: ignore[list-item]
+    side.hand_to_current([Images()])  # type: ignore[list-item]
     assert events == [
         "side waits for main",
         "begin side",

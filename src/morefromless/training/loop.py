@@ -91,7 +91,7 @@ class Learner(pl.LightningModule):
         seed_generators((self.config.seed << 32) + self._unique_step(step), self.device)
         with self._side_stream.use():
             images = self._images(batch, step)
-        self._side_stream.synchronize([*batch.values(), *images.values()])
+        self._side_stream.hand_to_current([*batch.values(), *images.values()])
         loss, measures = self.objective(images, batch)
         if step % LOG_EVERY == LOG_EVERY - 1 or step in (0, self.steps.total - 1):
             terms = {f"{TERM_PREFIX}{name}": Measure(value) for name, value in loss.terms.items()}

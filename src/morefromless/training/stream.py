@@ -12,7 +12,7 @@ class SideStream:
 
     The CPU queues work ahead of the GPU, so work in `use()` runs while the GPU still works on the
     previous step. Memory that is allocated in this stream must stay allocated until the training
-    stream has finished with it: `synchronize()` ensures this.
+    stream has finished with it: `hand_to_current()` ensures this.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,7 +30,7 @@ class SideStream:
         with torch.cuda.stream(self.stream):
             yield
 
-    def synchronize(self, tensors: Iterable[Tensor]) -> None:
+    def hand_to_current(self, tensors: Iterable[Tensor]) -> None:
         """Make the current stream wait for this stream, and allow it to use these tensors."""
         if self.stream is None:
             return
