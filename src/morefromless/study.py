@@ -50,7 +50,7 @@ from morefromless.torch_state import preserved_torch_state
 from morefromless.training.checks import check, check_views, count_training_patches
 from morefromless.training.steps import batch_size, check_batch
 
-MAX_HASHED_BYTES = 2**30
+MAX_VERIFIED_BYTES = 2**30
 """Files of a store up to this many bytes are hashed and verified before the store is used."""
 
 
@@ -76,7 +76,7 @@ class Study:
         Raises `ConfigError` or `DataError` if the options or the store cannot work.
         """
         config, store = canonical(config), store or Store.open(config.store)
-        store.verify(MAX_HASHED_BYTES)
+        store.verify(MAX_VERIFIED_BYTES)
         for spec in config.tasks:
             store.select(task=build_task(spec))
         for spec in config.modalities:

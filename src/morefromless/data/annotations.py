@@ -17,7 +17,7 @@ from morefromless.regular import read_regular
 
 MAX_DISTANCE = 2.0**31
 """Limit in pixels of the distance of an outline from a slide's corner."""
-EXTENSIONS = (".geojson", ".geojson.gz", ".json")
+SUFFIXES = (".geojson", ".geojson.gz", ".json")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def is_ignored(name: str) -> bool:
 
 def annotation_file(folder: Path | None, name: str) -> Path | None:
     """The annotation file of the slide `name` in a folder, or None."""
-    files = (folder / f"{name}{extension}" for extension in EXTENSIONS if folder)
+    files = (folder / f"{name}{suffix}" for suffix in SUFFIXES if folder)
     return next((file for file in files if file.is_file()), None)
 
 

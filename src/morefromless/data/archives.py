@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from morefromless.data.images import SUFFIXES, describe_extension
+from morefromless.data.images import SUFFIXES, describe_suffix
 from morefromless.errors import DataError, UnreadablePatch
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
@@ -76,7 +76,7 @@ class Archive(ABC):
         if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
             return None
         if path.suffix.lower() not in SUFFIXES:
-            self.skipped_files[f"file {describe_extension(Path(path))}"] += 1
+            self.skipped_files[f"file {describe_suffix(Path(path))}"] += 1
             return None
         if not str(path).isprintable():
             raise DataError(

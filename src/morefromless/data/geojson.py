@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from morefromless import files
 from morefromless.data.colours import type_colours
-from morefromless.data.images import strip_image_extension
+from morefromless.data.images import strip_image_suffix
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
 from morefromless.data.schemes import Scheme
@@ -32,7 +32,7 @@ def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
     root = folder.resolve()
     writers: dict[Path, str] = {}
     for name in ids:
-        path = root / f"{strip_image_extension(name)}.geojson"
+        path = root / f"{strip_image_suffix(name)}.geojson"
         if not path.resolve().is_relative_to(root):
             raise DataError(
                 f"The id '{name}' would be written outside {root}; nothing was written."

@@ -49,10 +49,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """Formats that are decoded, regardless of the file name; Pillow supports riskier ones."""
 
 
-def describe_extension(path: Path) -> str:
+def describe_suffix(path: Path) -> str:
     """How messages describe files with this file name extension.
 
-    >>> describe_extension(Path("a/b.BMP")), describe_extension(Path("README"))
+    >>> describe_suffix(Path("a/b.BMP")), describe_suffix(Path("README"))
     ("ending in '.bmp'", 'without an ending')
     """
     suffix = path.suffix.lower()
@@ -80,7 +80,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
             if name.startswith("."):
                 continue
             if os.path.splitext(name)[1].lower() not in SUFFIXES:
-                skipped_files[f"file {describe_extension(Path(name))}"] += 1
+                skipped_files[f"file {describe_suffix(Path(name))}"] += 1
                 continue
             path = name if subfolder == os.curdir else f"{subfolder}{os.sep}{name}"
             if not path.isprintable():
@@ -118,10 +118,10 @@ def further_pages(path: Path | bytes) -> dict[str, int]:
     return {FURTHER_PAGE: count} if count > 0 else {}
 
 
-def strip_image_extension(name: str) -> str:
+def strip_image_suffix(name: str) -> str:
     """A patch's id without the extension of an image file, if it has one.
 
-    >>> strip_image_extension("a/1.png"), strip_image_extension("consep_1.2")
+    >>> strip_image_suffix("a/1.png"), strip_image_suffix("consep_1.2")
     ('a/1', 'consep_1.2')
     """
     path = PurePosixPath(name)

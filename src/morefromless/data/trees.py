@@ -6,7 +6,7 @@ from pathlib import Path
 
 from morefromless.data.archive_readers import open_archive
 from morefromless.data.archives import SUFFIX, Archive, is_archive
-from morefromless.data.images import describe_extension, list_images
+from morefromless.data.images import describe_suffix, list_images
 from morefromless.errors import DataError
 
 
@@ -54,7 +54,7 @@ def open_tree(path: Path) -> Tree:
                 f"{name}; remove or rename one."
             )
     also_skipped = tree.skipped_files - Counter(
-        f"file {describe_extension(file)}" for file in archives
+        f"file {describe_suffix(file)}" for file in archives
     )
     return _Archived(
         {f"{name}/": open_archive(file) for name, file in archive_of.items()}, also_skipped

@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from morefromless import nuclei_formats
-from morefromless.data.images import strip_image_extension
+from morefromless.data.images import strip_image_suffix
 from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
@@ -118,7 +118,7 @@ class WithNuclei(Wrapper):
         images = defaultdict(list)
         by_stem = defaultdict(list)
         for item in self.inside.items():
-            name = _normal(strip_image_extension(item.id))
+            name = _normal(strip_image_suffix(item.id))
             images[name].append(item.id)
             by_stem[PurePosixPath(name).name].append(item.id)
         folders = {str(PurePosixPath(name).parent) for name in images} - {"."}
@@ -138,7 +138,7 @@ class WithNuclei(Wrapper):
 
     def _file(self, item: Item) -> tuple[Path, NucleiFormat]:
         files, matches = self._claims
-        name = _normal(strip_image_extension(item.id))
+        name = _normal(strip_image_suffix(item.id))
         stem = _stem(name)
         candidates, auto = files.get(name, []), self.nuclei_format == "auto"
         usable = [

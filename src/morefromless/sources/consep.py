@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import describe_extension, further_pages, image_shape, read_rgb
+from morefromless.data.images import describe_suffix, further_pages, image_shape, read_rgb
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
@@ -20,7 +20,7 @@ from morefromless.sources import Datasheet, Item, Source
 
 FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 """Folder name -> split. Case is ignored."""
-EXTENSIONS = {"images": ".png", "labels": ".mat"}
+SUFFIXES = {"images": ".png", "labels": ".mat"}
 
 
 class Consep(Source):
@@ -83,7 +83,7 @@ class Consep(Source):
         """Files with other extensions in the folders of images and labels."""
         used = set(self._files.values())
         return Counter(
-            f"file {describe_extension(file)} in {file.parent.name}"
+            f"file {describe_suffix(file)} in {file.parent.name}"
             for _, file in self._listed()
             if file.is_file() and "/".join(file.parts[-3:]) not in used
         )
@@ -103,7 +103,7 @@ class Consep(Source):
         return {
             (file.parts[-3], file.stem, kind): "/".join(file.parts[-3:])
             for kind, file in self._listed()
-            if file.suffix.lower() == EXTENSIONS[kind]
+            if file.suffix.lower() == SUFFIXES[kind]
         }
 
     def _listed(self) -> list[tuple[str, Path]]:
@@ -111,11 +111,11 @@ class Consep(Source):
         return [
             (kind, file)
             for file in sorted(self.path.glob("*/*/*"))
-            if (kind := file.parent.name.lower()) in EXTENSIONS
+            if (kind := file.parent.name.lower()) in SUFFIXES
             and file.parts[-3].lower() in FOLDERS
             and not file.name.startswith(".")
         ]
 
     def _origin(self, folder: str, stem: str, kind: str) -> str:
-        missing = f"{folder}/{kind.capitalize()}/{stem}{EXTENSIONS[kind]}"
+        missing = f"{folder}/{kind.capitalize()}/{stem}{SUFFIXES[kind]}"
         return self._files.get((folder, stem, kind), missing)
