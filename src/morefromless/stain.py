@@ -147,8 +147,8 @@ def _directions(density: Tensor, tissue: Tensor) -> Tensor:
 
 
 def _percentiles(values: Tensor, mask: Tensor, *percents: float) -> Tensor:
-    """(B, P) -> (B, len(percents)): percentiles of the chosen values, linear between ranks; 0 if
-    none is chosen."""
+    """(B, P) -> (B, len(percents)): percentiles of the values in `mask`, linear between ranks; 0
+    if the mask is empty."""
     ranked = _sorted(torch.where(mask, values, torch.inf))
     last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
     place = last.double() * torch.tensor(percents, dtype=torch.float64, device=last.device) / 100

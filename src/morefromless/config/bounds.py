@@ -16,7 +16,7 @@ def check_at_least(minimum: float, config: object, *names: str) -> None:
 
 
 def check_between(minimum: float, maximum: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` if a value of one of these options is not in [least, most].
+    """Raise `ConfigError` if a value of one of these options is not in [minimum, maximum].
 
     An option may be a number, a tuple of numbers, or None, which is accepted.
     """

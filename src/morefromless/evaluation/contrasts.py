@@ -44,9 +44,10 @@ def contrast_tests(
 ) -> list[ContrastTest]:
     """Test all contrasts of a table and give their verdicts.
 
-    Each side is (correct of a, correct of b, groups): (seeds, N) bool, (seeds, N) bool, and (N,) or
-    None. The verdict is better or worse if the Holm-corrected p is below 0.05; then the interval
-    also excludes zero. `untrained` states, for each contrast, which arm did not train, or is empty.
+    Each contrast is (correct of a, correct of b, groups): (seeds, N) bool, (seeds, N) bool, and
+    (N,) or None. The verdict is better or worse if the Holm-corrected p is below 0.05; then the
+    interval also excludes zero. `untrained` states, for each contrast, which arm did not train, or
+    is empty.
     """
     differences = [difference(a, b, groups=groups) for a, b, groups in contrasts]
     corrected = holm([result.p for result in differences])

@@ -52,8 +52,8 @@ class Feed(Dataset[Batch]):
     the same in all cases.
 
     `frozen` maps a branch to the features of its frozen encoder, (N, width). Such a branch needs no
-    images and no views, and is not in the pair. `present` maps a branch to (N,) bool: which of
-    these patches have its view. A branch that is not in `present` has all views.
+    images and no views, and is not in the pair. `availability` maps a branch to (N,) bool: which of
+    these patches have its view. A branch that is not in `availability` has all views.
     """
 
     def __init__(

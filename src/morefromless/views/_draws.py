@@ -34,7 +34,7 @@ def apply_where(
 ) -> Tensor:
     """Replace the images where `mask` is true by `change(images, *parameters)`, maybe in place.
 
-    On a CPU, only the chosen patches are computed. On other devices, all are computed, so that the
+    On a CPU, only these images are computed. On other devices, all are computed, so that the
     program does not wait for the device.
     """
     if images.device.type not in _SYNCHRONOUS_DEVICES:
