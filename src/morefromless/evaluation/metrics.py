@@ -204,7 +204,7 @@ def _recalls(counts: npt.NDArray[Any]) -> Floats:
 
 
 def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
-    """Return numerator / denominator, NaN if `denominator` is zero (a class that does not occur)."""
+    """Divide; NaN if `denominator` is zero (a class that does not occur)."""
     undefined = np.full(denominator.shape, np.nan)
     result: Floats = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return result
