@@ -75,7 +75,7 @@ def test_failed_runs_do_not_stop_the_others(scripted_run: RunFactory) -> None:
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_dead_worker_fails_only_its_own_run(
+def test_dead_worker_fails_only_its_own_run_and_others_train_equal_weights(
     scripted_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "available_gpus", lambda _: ["3", "GPU-5"])
@@ -97,6 +97,9 @@ def test_dead_worker_fails_only_its_own_run(
     # The worker of `b` also trained another run.
     assert len({process for process, *_ in lines}) == 3
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+    here = train(scripted_run("here", "tells", file, device="auto"))
+    assert here.weights_path.read_bytes() == Run(configs[1].out).weights_path.read_bytes()
 
 
 def worker(output: str, code: int) -> workers._Worker:
@@ -310,43 +313,38 @@ def test_workers_share_cores_and_end_with_their_parent(
     until(lambda: not any(alive(int(line[0])) for line in log_lines(file)), seconds=30)
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
 
-    def interrupt() -> None:
-        until(lambda: len(log_lines(file)) == 4)
-        os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_all(configs, 2)
+@pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
+def test_script_without_main_guard_starts_workers_and_ctrl_c_stops_them(
+    scripted_run: RunFactory, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    configs = [scripted_run(str(seed), "waits", file, seed=seed) for seed in range(2)]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from morefromless.config import RunConfig, from_flat\n"
+        "from morefromless.runner import run_all\n"
+        "print('once')\n"
+        f"run_all([from_flat(RunConfig, one) for one in {[to_flat(c) for c in configs]!r}], 2)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        text=True,
+        process_group=0,
+    ) as process:
+        until(lambda: len(log_lines(file)) == 2 or process.poll() is not None)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output, errors = process.communicate()
+    assert output == "once\n"
+    assert errors.rstrip().endswith("KeyboardInterrupt")
     assert not any(alive(int(line[0])) for line in log_lines(file))
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
     file.with_suffix(".go").touch()
     run_all(configs, 1)
     assert states(configs) == ["done"] * 2
-
-
-@pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_workers_need_no_main_guard_and_train_equal_weights(
-    scripted_run: RunFactory, tmp_path: Path
-) -> None:
-    reference, *configs = (
-        changed(scripted_run(name), objective="vicreg") for name in ("alone", "a", "b")
-    )
-    options = [to_flat(config) for config in configs]
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from morefromless.config import RunConfig, from_flat\n"
-        "from morefromless.runner import run_all\n"
-        f"run_all([from_flat(RunConfig, one) for one in {options!r}], 2)\n"
-        "print('once')\n"
-    )
-    process = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert process.stdout == "once\n"
-    assert states(configs) == ["done"] * 2
-    train(reference)
-    weights = [
-        (config.out / "weights.safetensors").read_bytes() for config in (reference, *configs)
-    ]
-    assert weights[0] == weights[1] == weights[2]
 
 
 def test_needed_disk_space_is_predicted(study: Study, scripted_run: RunFactory) -> None:

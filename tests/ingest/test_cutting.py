@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from morefromless.catalogue import public_set
 from morefromless.data.geojson import feature_collection
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.nuclei import NUCLEI_ARRAY, Nuclei
@@ -115,6 +116,9 @@ def test_real_tiles_have_the_published_nuclei_counts(tmp_path: Path) -> None:
     report = ingest(source, tmp_path / "store", progress=False, workers=1)
     assert (report.accepted, report.rejected.total()) == (41 * 16, 0)
     assert "24,332 nuclei (932 Miscellaneous" in str(report)
+    sheet = public_set("consep")
+    assert "24,332 nuclei, 13 more" in sheet.pitfalls[0]
+    assert "24,319 nuclei as published" in sheet.description
     store = Store.open(tmp_path / "store")
     counted = store.nuclei[store.nuclei["counted"]]
     for split, counts in {

@@ -1,4 +1,4 @@
-"""CoNSeP's tiles: synthetic ones, and all of the real ones."""
+"""Tiles in the layout of CoNSeP; `tests/ingest/test_cutting.py` reads the real ones."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from morefromless.catalogue import public_set
 from morefromless.data.nuclei import Nuclei
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources.consep import Consep
-from tests.real import real
 
 MAP = np.zeros((6, 4))
 MAP[1], MAP[3, :2] = 2, 5
@@ -96,20 +94,6 @@ def test_unusable_tiles_are_refused(tmp_path: Path) -> None:
         source.shape(source.items()[-1])
     with pytest.raises(DataError, match=r"contains no Train/Images/\*\.png"):
         Consep(str(tmp_path / "Train")).items()
-
-
-def test_real_tiles_have_the_documented_nuclei_counts() -> None:
-    source = Consep(str(real("consep")))
-    counts = {"train": np.zeros(5, int), "test": np.zeros(5, int)}
-    for item in source.items():
-        encoded = source.read(item)["nuclei"]
-        counts[str(item.split)] += np.bincount(Nuclei.decode(encoded).types, minlength=5)
-    assert counts["train"].tolist() == [0, 371, 3941, 5537, 5706]
-    assert counts["test"].tolist() == [0, 561, 1638, 3214, 3364]
-    total = int(counts["train"].sum() + counts["test"].sum())
-    sheet = public_set("consep")
-    assert f"{total:,} nuclei, {total - 24319} more" in sheet.pitfalls[0]
-    assert "24,319 nuclei as published" in sheet.description
 
 
 def test_folder_names_are_case_insensitive(tmp_path: Path) -> None:
