@@ -28,6 +28,7 @@ from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.encoders import build_encoder
 from morefromless.encoders._weights import read_weights
 from morefromless.errors import UnreadablePatch
+from morefromless.evaluation import calibration
 from morefromless.evaluation.cache import cached
 from morefromless.evaluation.calibration import calibrated_name, read_calibrated
 from morefromless.evaluation.loading import load_encoder
@@ -294,12 +295,11 @@ def read_encoder(folder: Path, path: Path) -> None:
 def exported(folder: Path) -> list[Path]:
     run = finished_run(folder / "run")
     frozen = load_encoder(run.path)
-    names = ("weight", "bias", "temperature", "reference", "distances", "confidence", "correct")
 
     def probe() -> dict[str, torch.Tensor]:
-        return {name: torch.ones(1) for name in names}
+        return {name: torch.ones(1) for name in calibration.TENSORS}
 
-    key = {"weights": frozen.fingerprint, "classes": '["a", "b"]'}
+    key = {"weights": frozen.fingerprint, "store": "", "classes": '["a", "b"]', "probe": ""}
     frozen.cached(calibrated_name(frozen, "tissue"), key, probe)
     export(frozen, folder / "exported", run.path)
     return files_in(folder / "exported", "*")
@@ -333,7 +333,7 @@ READERS = {
     "vectors": Reader(vectors, source("{}/pairs.csv")),
     "spatial .h5ad": Reader(sections, source("spatial:{},test=B,patch=16,genes=5")),
     "pannuke .npy": Reader(pannuke, source("pannuke:{}")),
-    "conic .npy, .csv": Reader(conic, source("conic:{}")),
+    "conic .npy .csv": Reader(conic, source("conic:{}")),
     "consep .mat": Reader(consep, source("consep:{}")),
     "scheme": Reader(scheme, lambda _, path: load_scheme(str(path))),
     "--config": Reader(options, lambda _, path: cli._from_file(["--config", str(path)], "train")),

@@ -149,3 +149,8 @@ def test_probe_is_calibrated_on_held_out_training_patches(
     path.write_bytes(path.read_bytes().replace(b"ADI", b"ADJ"))  # the name of a class
     with pytest.raises(ConfigError, match="is damaged; remove it, and give --store"):
         read_calibrated(tmp_path, frozen, "tissue")
+    path.unlink()
+    key = {"weights": frozen.fingerprint, "classes": '["a", "b"]'}  # as of an earlier version
+    frozen.cached(path.stem, key, lambda: {"weight": torch.ones(1)})
+    with pytest.raises(ConfigError, match="is damaged; remove it, and give --store"):
+        read_calibrated(tmp_path, frozen, "tissue")

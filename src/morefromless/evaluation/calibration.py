@@ -39,6 +39,11 @@ MIN_TEMPERATURE = 0.01
 the calibration patches, so they cannot justify a higher confidence."""
 MAX_REFERENCE_PATCHES = 5000
 """Maximum number of training patches that are stored for distances."""
+TENSORS = frozenset(
+    {"weight", "bias", "temperature", "reference", "distances", "confidence", "correct"}
+)
+KEYS = frozenset({"weights", "store", "classes", "probe"})
+"""Tensors and metadata without which a stored probe cannot be used, such as another version's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +189,7 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
     if not path.is_file():
         return None
     stored = read_cached(path)
-    if stored is None:
+    if stored is None or not (stored[0].keys() >= TENSORS and stored[1].keys() >= KEYS):
         raise ConfigError(f"{path} is damaged; remove it, and give --store FOLDER to fit it again.")
     tensors, key = stored
     if key.get("weights") != frozen.fingerprint:
