@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from morefromless.evaluation.intervals import Interval, Unit
+from morefromless.evaluation.paired import difference
 from morefromless.report.section import Report, Section, interval, p_value, unreliable_note
 from morefromless.report.words import UNRELIABLE_NOTE, metric_value
 from tests.report.handmade import HOSTILE
@@ -25,6 +27,13 @@ def test_intervals_are_in_per_cent_and_differences_have_signs() -> None:
         "< 0.050",
         "0.050",
     ]  # significant, and not significant
+
+
+def test_width_0_is_recognised_despite_rounding() -> None:
+    right = np.arange(37) < 25
+    same = difference([right] * 3, [right] * 3).interval  # of the mean of three times 25/37
+    assert 0 < same.high - same.low < 1e-12
+    assert interval(same, signed=True) == "0.0 [0.0, 0.0] †"
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,14 @@ UNRELIABLE_NOTE = (
     "test patches show no variation."
 )
 
+ROUNDING = 1e-12
+"""Smaller values are 0 with a rounding error: the mean of three equal accuracies is not exact."""
+
 
 def is_unreliable(value: Interval) -> bool:
     """Whether an interval is less reliable than its width suggests: few groups, or width 0."""
     few_groups = value.unit == "group" and value.units < MIN_RELIABLE_GROUPS
-    return few_groups or value.low == value.high
+    return few_groups or value.high - value.low < ROUNDING
 
 
 def bounds(value: Interval, signed: bool = False) -> str:
@@ -97,9 +100,8 @@ def bounds(value: Interval, signed: bool = False) -> str:
 
     A bound that is rounded to 0 keeps its sign, which shows whether zero is inside.
     """
-    low, high = (
-        minus(f"{100 * end:{'+' if signed and end else ''}.1f}") for end in (value.low, value.high)
-    )
+    ends = (0.0 if abs(end) < ROUNDING else end for end in (value.low, value.high))
+    low, high = (minus(f"{100 * end:{'+' if signed and end else ''}.1f}") for end in ends)
     return f"[{low}, {high}]" + (" †" if is_unreliable(value) else "")
 
 
