@@ -59,6 +59,13 @@ def test_class_in_only_one_split_is_refused(tissue: Store, tmp_path: Path) -> No
         write_hold_out_store(_one_group(tissue), tmp_path / "hold-out")
 
 
+def test_store_without_training_patches_is_refused(tissue: Store, tmp_path: Path) -> None:
+    table = tissue.table.assign(split="test")  # as in the store of another cohort
+    cohort = Store(tissue.path, tissue.meta, table, tissue.arrays)
+    with pytest.raises(DataError, match="has no training patches"):
+        write_hold_out_store(cohort, tmp_path / "hold-out")
+
+
 def test_hold_out_keeps_the_properties_of_arrays(tissue: Store, tmp_path: Path) -> None:
     """A wider field has its own magnification, and other channels have names and ranges."""
     properties = {"um_per_px": 8.0, "channels": ("r", "g", "b"), "ranges": ((0.0, 1.0),) * 3}

@@ -35,11 +35,14 @@ def write_hold_out_store(
 
     Whole groups are held out if groups are known, else whole clusters of similar colours. The new
     store does not contain the test patches of `store`, so model selection on it never uses them.
-    Raises `ConfigError` if `out` exists, `DataError` if a class would be on one side only.
+    Raises `ConfigError` if `out` exists, `DataError` if there are no training patches or a class
+    would be on one side only.
     """
     if out.exists():
         raise ConfigError(f"{out} exists already; give another folder, or remove it.")
     rows = store.indices("train")
+    if not len(rows):
+        raise DataError(f"{store.path} has no training patches; give a store that has some.")
     groups = store.groups("train")
     if groups is None:
         groups = colour_clusters(store, rows, clusters, seed).astype(str).astype(object)
