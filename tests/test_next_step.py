@@ -1,7 +1,8 @@
-"""The next step that `mfl ingest` prints works for any arrays of a store."""
+"""The next step that a command prints works for any arrays of a store."""
 
 import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,32 @@ def test_next_step_of_a_control_works(
     steps = commands(capsys.readouterr().out)
     assert "full:primary" in steps[1]
     run_steps(steps, capsys)
+
+
+@pytest.mark.parametrize(
+    ("primary", "privileged"),
+    [
+        ("downsample:7", "full"),
+        ("downsample:7", "vector:5,array=rna"),
+        ("vector:5,array=rna", "full"),
+        ("full", "image:dapi,channels=1"),
+    ],
+)
+def test_next_step_of_headroom_works(
+    primary: str,
+    privileged: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path, {"he": "RGB", "rna": None, "dapi": "L"})
+    assert run(["ingest", "table.csv", "store"]) == 0
+    options = ["--primary", primary, "--privileged", privileged, "--components", "3"]
+    with warnings.catch_warnings(action="error"):
+        assert run(["headroom", "store", *options]) == 0
+    (step,) = commands(capsys.readouterr().out)
+    assert run([*step, "--batch", "16", *OPTIONS["compare"]]) == 0, capsys.readouterr().err
 
 
 def run_steps(steps: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:

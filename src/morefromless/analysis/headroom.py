@@ -206,7 +206,7 @@ def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
     removes. For a vector, the features are its values.
     """
     if modality.vector:
-        return np.asarray(store.array(modality.array), dtype=np.float32)
+        return np.array(store.array(modality.array), dtype=np.float32)  # PyTorch needs a copy
     colours = modality_colours(store, modality)
     histograms = colour_histogram(colours)
     side = store.array(modality.array).shape[1]

@@ -1,13 +1,16 @@
-"""Suggest the next step after `mfl ingest` and `mfl tile`, with options for the store's arrays."""
+"""Suggest the next step after `mfl ingest`, `mfl tile` and `mfl headroom`, with options for the
+store's arrays."""
 
 import shlex
+from pathlib import Path
 
-from morefromless.config import Arm
+from morefromless.config import Arm, Train
 from morefromless.data.labels import tissue_classes
 from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import MoreFromLessError
 from morefromless.ingest.tiling import LOW_POWER
+from morefromless.modalities import Modality
 from morefromless.modalities.image import image_spec
 from morefromless.pairs import build_modality
 from morefromless.report.terminal import shell_quote
@@ -29,16 +32,37 @@ def next_step(store: Store, cohort: bool) -> str:
     if primary == privileged:  # `mfl compare` needs two modalities
         return f"{views}, then mfl train {path} --out RUN --kind symmetric --primary {primary}"
     first, second = build_modality(primary), build_modality(privileged)
-    if second.vector:
-        options += ["--privileged-encoder", "mlp"]
+    options += _encoder_options(first, second)
     cells = store.typed_nuclei and len(tissue_classes(store.classes)) == 1
     if store.unlabelled and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
-    if second.vector or first.channels != second.channels:  # weights cannot be shared
-        options += ["--sharing", "independent"]
+    options += _sharing_options(first, second)
     if cells:
         options += ["--tasks", "cell"]
     return f"{views}, then mfl compare {path} {shlex.join(options)}".rstrip()
+
+
+def compare_pair(store: Path, primary: str, privileged: str, task: str) -> str:
+    """Return the command `mfl compare` for a pair of modalities and a task."""
+    first, second = build_modality(primary), build_modality(privileged)
+    options = ["--primary", primary, "--privileged", privileged]
+    options += _encoder_options(first, second) + _sharing_options(first, second)
+    options += ["--tasks", task] if task != "tissue" else []
+    return f"mfl compare {shell_quote(store)} {shlex.join(options)}"
+
+
+def _encoder_options(first: Modality, second: Modality) -> list[str]:
+    """Options for the encoders of a pair: vectors need an mlp."""
+    options = ["--encoder", "mlp"] if first.vector else []
+    if first.vector != second.vector:
+        options += ["--privileged-encoder", "mlp" if second.vector else Train.encoder]
+    return options
+
+
+def _sharing_options(first: Modality, second: Modality) -> list[str]:
+    """Options for a pair whose branches cannot share weights."""
+    alike = not first.vector and not second.vector and first.channels == second.channels
+    return [] if alike else ["--sharing", "independent"]
 
 
 DEFAULT_PAIR = Arm.primary, Arm.privileged

@@ -168,6 +168,7 @@ def represent(config: RepresentConfig) -> None:
 def headroom(config: HeadroomConfig) -> None:
     """Estimate what a privileged view could add, without training."""
     from morefromless.analysis.headroom import measure_headroom
+    from morefromless.commands.next_step import compare_pair
     from morefromless.report import headroom
 
     check_out(config.out)
@@ -175,9 +176,7 @@ def headroom(config: HeadroomConfig) -> None:
     headroom.report(result).show()
     say()
     show_written(headroom.write(result))
-    options = f"--primary {config.primary} --privileged {config.privileged}"
-    options += f" --tasks {config.task}" if config.task != "tissue" else ""
-    say(f"Next: mfl compare {shell_quote(config.store)} {options}")
+    say(f"Next: {compare_pair(config.store, config.primary, config.privileged, config.task)}")
 
 
 def reproduce(config: ReproduceConfig) -> None:
