@@ -1,5 +1,6 @@
 """Few-shot, retrieval and expression against scikit-learn, plain loops and known results."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoders
-from morefromless.questions import Reply, build_question, evaluate_questions
+from morefromless.questions import Reply, Score, build_question, evaluate_questions
 from morefromless.questions.expression import pearson
 from morefromless.questions.few_shot import FewShot, draw_shots
 from morefromless.questions.retrieval import Retrieval, recalls
@@ -74,6 +75,12 @@ def test_few_shot_matches_scikit_learn(run: Run, tissue: Store) -> None:
     assert {score.spread for score in larger_reply.scores} == {None}
     assert f" {smallest_class}" in larger_reply.notes[-1]
     assert "have fewer training patches; all are used" in larger_reply.notes[-1]
+
+
+def test_undefined_score_is_a_dash() -> None:
+    scores = [Score("gene", "primary", -0.25), Score("constant gene", "primary", math.nan)]
+    table = reply_section(Reply("", scores, [], share=False))
+    assert table.rows == [("gene", "−0.250"), ("constant gene", "–")]
 
 
 def test_recall_matches_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:

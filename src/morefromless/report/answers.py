@@ -1,5 +1,6 @@
 """The tables of `mfl probe`: scores of each branch of a run, and replies to questions."""
 
+import math
 from collections.abc import Sequence
 
 from morefromless.evaluation.evaluate import Answer
@@ -55,7 +56,8 @@ def reply_section(reply: Reply) -> Section:
     for score in reply.scores:
         scale, form = (100, ".1f") if reply.share else (1, ".3f")
         spread = "" if score.spread is None else f" ± {scale * score.spread:{form}}"
-        value = minus(f"{scale * score.value:z{form}}")
+        undefined = math.isnan(score.value)
+        value = "–" if undefined else minus(f"{scale * score.value:z{form}}")
         cells.setdefault(score.row, {})[score.column] = value + spread
     rows = [(name, *(line.get(column, "") for column in columns)) for name, line in cells.items()]
     return Section(reply.title, ("", *columns), rows, reply.notes)
