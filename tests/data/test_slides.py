@@ -1,6 +1,7 @@
 """Regions of slides against area averages in float64, for both libraries."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import tifffile
 from morefromless.data.channels import channel_names
 from morefromless.data.slide_files import slide_files
 from morefromless.data.slide_readers import open_slide
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
 from tests.real import real
 from tests.unreadable import refuse_to_list
@@ -231,3 +232,13 @@ def test_size_larger_than_the_pixels_is_refused(tmp_path: Path) -> None:
             file.pages.first.tags["ImageWidth"].overwrite(2**31)
         with pytest.raises(DataError, match=r"download it again\."):
             open_slide(path)
+
+
+@pytest.mark.parametrize("library", ["tifffile", "openslide", "zarr"])
+def test_missing_library_of_the_extra_is_named(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_ome(tmp_path / "a.ome.tif", drawn(64))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match="need the extra slides"):
+        open_slide(path)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,18 @@ def import_tifffile() -> Any:
 
     Raises `ConfigError` if it is not installed.
     """
+    tifffile = import_slide_library("tifffile")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    return tifffile
+
+
+def import_slide_library(name: str) -> Any:
+    """Import a library of the extra `slides`. Raises `ConfigError` if it is not installed; another
+    package may have installed only a part of the extra."""
     try:
-        import tifffile
+        return import_module(name)
     except ImportError as error:
         raise ConfigError(
             "Slides and multi-channel TIFFs need the extra slides; install it with pip install "
             "'morefromless[slides]'."
         ) from error
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-    return tifffile

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from morefromless.data.channels import import_tifffile
+from morefromless.data.channels import import_slide_library, import_tifffile
 from morefromless.data.slides import RGB, Slide
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.regular import MAX_FILE_BYTES
 
 UM_PER_PX_RANGE = (0.02, 20.0)
@@ -37,8 +37,7 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
     if not os.access(path, os.R_OK):
         raise DataError(f"No permission to read {path}; change its permissions.")
     tifffile = import_tifffile()
-    import openslide  # in the same extra as tifffile
-
+    openslide = import_slide_library("openslide")
     try:
         vendor = openslide.OpenSlide.detect_format(str(path))
         tiff = path.suffix.lower() in (".tif", ".tiff", ".btf")
@@ -58,7 +57,7 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
                     raise
                 # OpenSlide supports fewer TIFF codecs: no JPEG 2000, WebP or JPEG XL.
                 slide = _TiffSlide(path, um_per_px, tifffile)
-    except DataError:
+    except (ConfigError, DataError):
         raise
     except Exception as error:  # the readers may raise anything on a damaged file
         readable = openslide.OpenSlideError | tifffile.TiffFileError | OSError
@@ -111,8 +110,7 @@ class _OpenSlide(Slide):
 
 class _TiffSlide(Slide):
     def __init__(self, path: Path, um_per_px: float | None, tifffile: Any) -> None:
-        import zarr
-
+        zarr = import_slide_library("zarr")
         self.path = path
         self._file = tifffile.TiffFile(path)
         colour = [s for s in self._file.series if _is_rgb(s)]
