@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from morefromless.cli import run
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from morefromless.evaluation.calibration import (
 )
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.probes.ridge import fit_ridge_probe
+from tests.conftest import TINY
 
 
 def test_temperature_undoes_the_scaling_of_logits() -> None:
@@ -154,3 +156,23 @@ def test_probe_is_calibrated_on_held_out_training_patches(
     frozen.cached(path.stem, key, lambda: {"weight": torch.ones(1)})
     with pytest.raises(ConfigError, match="is damaged; remove it, and give --store"):
         read_calibrated(tmp_path, frozen, "tissue")
+
+
+def test_scores_need_no_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    np.save("he.npy", images)
+    # Of each class, one patient is in train and one in test.
+    rows = [f"{k},{'AB'[k // 8]},P{k // 4},he.npy#{k}" for k in range(16)]
+    Path("table.csv").write_text("\n".join(["id,label,group,he", *rows]))
+    tiny = {**TINY, "width": 16, "batch": 4, "epochs": 1}
+    options = [text for k, v in tiny.items() for text in (f"--{k}", str(v))]
+    assert run(["ingest", "table.csv", "store"]) == 0
+    assert run(["train", "store", "--out", "run", *options]) == 0
+    capsys.readouterr()
+    assert run(["probe", "run"]) == 0
+    output = capsys.readouterr().out
+    assert "primary: no probe is saved for mfl predict. No training patch can be held" in output
+    assert "accuracy" in output

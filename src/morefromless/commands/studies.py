@@ -83,7 +83,7 @@ def train(config: RunConfig) -> None:
 def probe(config: ProbeConfig) -> None:
     """Evaluate a finished run and print the results of each branch."""
     from morefromless.devices import resolve_device
-    from morefromless.evaluation.calibration import calibrate
+    from morefromless.evaluation.calibration import NoHeldOutPatches, calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.inference.inputs import open_inputs, remarks
     from morefromless.questions import build_question, evaluate_questions
@@ -118,7 +118,10 @@ def probe(config: ProbeConfig) -> None:
     if config.probe.probe == "softmax":  # so that mfl predict and export need no store
         for answer in answers:
             seed = run.config.seed
-            calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
+            try:
+                calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
+            except NoHeldOutPatches as error:  # the scores need no calibration
+                say(f"- {answer.frozen.name}: no probe is saved for mfl predict. {error}")
     if answers:
         show_scores(answers)
     for reply in evaluate_questions(run, store, questions, config.probe, task, device):

@@ -46,6 +46,10 @@ KEYS = frozenset({"weights", "store", "classes", "probe"})
 """Tensors and metadata without which a stored probe cannot be used, such as another version's."""
 
 
+class NoHeldOutPatches(DataError):
+    """No training patch can be held out for calibration."""
+
+
 @dataclass(frozen=True, eq=False)
 class CalibratedProbe:
     """A linear probe with its temperature, and statistics of held-out training patches."""
@@ -113,7 +117,7 @@ def calibrate(
     For the task that a supervised arm was trained on, its own head is calibrated, without fitting.
     The result is cached in the run's folder. `device` is a PyTorch device, such as `cuda`; `label`
     is the title of a progress bar. Raises `ConfigError` for a probe other than softmax, `DataError`
-    if too few patches have a label.
+    if too few patches have a label, and `NoHeldOutPatches` if none can be held out.
     """
     if probe.probe != "softmax":
         raise ConfigError(
@@ -250,7 +254,7 @@ def _held_out_mask(
         held_out[label_subset(labels, HELD_OUT_SHARE, seed)] = True
     held_out[~np.isin(labels, labels[~held_out])] = False
     if not held_out.any():
-        raise DataError(
+        raise NoHeldOutPatches(
             "No training patch can be held out for calibration, because its class would have none "
             "left for fitting. Label more patches of each class, from more patients."
         )
