@@ -227,6 +227,9 @@ def test_invalid_options_are_refused(
         validate(replace(config, cohort=study.store.path))
     with pytest.raises(DataError, match="no class 'nothing'"):
         validate(replace(config, classes=("nothing=x",)))
+    first, second, *_ = study.store.classes  # the cohort's `second` could be either of the two
+    with pytest.raises(ConfigError, match="could be either; ingest the cohort"):
+        validate(replace(config, classes=(f"{first}={second}", f"{second}={first}")))
     all_classes = "+".join(study.store.classes)
     with pytest.raises(ConfigError, match="keeps fewer than two classes of task tissue"):
         validate(replace(config, classes=(f"{all_classes}=tissue",)))

@@ -142,6 +142,13 @@ def _study(config: ValidateConfig) -> Study:
 def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[str, SharedTask]:
     """The tasks of a study, restricted to the classes that both stores have; checked."""
     renamed = parse_classes(classes)
+    for old, new in renamed.items():
+        if renamed.get(new, new) != new:
+            raise ConfigError(
+                f"--classes renames '{old}' to '{new}' and '{new}' to '{renamed[new]}', so the "
+                f"cohort's '{new}' could be either; ingest the cohort with the learned names "
+                "(mfl ingest --classes)."
+            )
     tasks = {}
     for spec in study.config.tasks:
         task = build_task(spec)
