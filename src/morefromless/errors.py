@@ -6,7 +6,8 @@ exceptions are bugs and keep their traceback.
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MoreFromLessError(Exception):
@@ -54,6 +55,18 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
         f"None of the {count:,} patches can be used; the most frequent reason, for {number:,}, is "
         f"'{reason}'."
     )
+
+
+@contextmanager
+def raising_data_errors(message: str) -> Iterator[None]:
+    """Raise `DataError(message)` for any error of a reader, which may raise any type on a damaged
+    file."""
+    try:
+        yield
+    except (MoreFromLessError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(message) from error
 
 
 def near_names(

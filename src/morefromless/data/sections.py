@@ -14,7 +14,7 @@ from morefromless.data.images import SUFFIXES, has_16_bits, upright, upright_sha
 from morefromless.data.labels import NotText, cell_text, drop_zero_fraction
 from morefromless.data.space_ranger import HIRES_IMAGE, find_outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, raising_data_errors
 from morefromless.regular import open_regular
 
 MAX_PIXELS = 2**30
@@ -164,22 +164,18 @@ def _shape(path: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open an RGB image with 8 bits per channel; errors in the block raise `DataError` too."""
-    try:
-        with open_regular(path) as file:
-            start = file.read(4)
-            decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
-            if decoder is None:
-                raise DataError(f"{path} is not a jpg, png or tif image; download it again.")
-            file.seek(0)
-            with decoder(file, path.name) as image:
-                _check_area(path, image.width, image.height)
-                if image.mode != "RGB" or has_16_bits(image):
-                    raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
-                yield image
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # a decoder may raise anything on a damaged file
-        raise DataError(f"{path} is truncated or damaged; download it again.") from error
+    damaged = f"{path} is truncated or damaged; download it again."
+    with raising_data_errors(damaged), open_regular(path) as file:
+        start = file.read(4)
+        decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
+        if decoder is None:
+            raise DataError(f"{path} is not a jpg, png or tif image; download it again.")
+        file.seek(0)
+        with decoder(file, path.name) as image:
+            _check_area(path, image.width, image.height)
+            if image.mode != "RGB" or has_16_bits(image):
+                raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
+            yield image
 
 
 def _check_area(path: Path, width: int, height: int) -> None:
