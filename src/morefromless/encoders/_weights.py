@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.documents import parse_json, read_json
-from morefromless.encoders import ENCODER_KEY
+from morefromless.encoders import ENCODER_KEY, tensors_below
 from morefromless.errors import ConfigError, first_line
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -37,7 +37,8 @@ def read_weights(path: Path, name: str) -> Weights:
     from a `config.json` next to it (as timm and the Hub write it), and `input_size` from the
     `config.json`. Raises `ConfigError` if the file is missing or cannot be read.
     """
-    check_exists(path, name)
+    if not path.is_file():
+        raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
     metadata: dict[str, str] = {}
     normalisation = None
     try:
@@ -54,11 +55,7 @@ def read_weights(path: Path, name: str) -> Weights:
         for wrapper in ("state_dict", "model"):  # common wrappers in training scripts
             state = state.get(wrapper, state)
         encoder = _run_encoder(state)
-        network = {
-            key.removeprefix("network."): value
-            for key, value in encoder.items()
-            if key.startswith("network.")
-        }
+        network = tensors_below("network.", encoder)
         config = _read_config(path)
         normalisation = normalisation or _normalisation(encoder) or _normalisation(config)
         size = _size(metadata, config)
@@ -105,12 +102,6 @@ def load_weights(
     network.load_state_dict(tensors)
 
 
-def check_exists(path: Path, name: str) -> None:
-    """Raise `ConfigError` if the weights file of `name` does not exist."""
-    if not path.is_file():
-        raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
-
-
 def _shape(value: Any) -> str:
     return " x ".join(map(str, value.shape)) or "one number" if isinstance(value, Tensor) else "?"
 
@@ -126,11 +117,7 @@ def _run_encoder(state: dict[str, Any]) -> dict[str, Any]:
         "branches.by_key.primary.encoder.",
         "encoder.",
     ):
-        encoder = {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix)
-        }
+        encoder = tensors_below(prefix, state)
         if any(key.startswith("network.") for key in encoder):
             return encoder
     return {}
