@@ -43,28 +43,24 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     sections: dict[str, tuple[Path, Path | None]] = {}
     for zarr in filter(is_spatialdata, files):
         sections[zarr.name.removesuffix(".zarr")] = zarr, section_image(zarr)
-    for table in (p for p in files if p.suffix == ".h5ad" or find_outputs(p) is not None):
-        images = [
-            p
-            for p in files
-            if p.stem == table.name.removesuffix(".h5ad") and p.suffix.lower() in SUFFIXES
-        ]
+    for table in files:
+        outputs = find_outputs(table)
+        if outputs is None and table.suffix != ".h5ad":
+            continue
+        name = table.name if outputs else table.stem
+        images = [p for p in files if p.stem == name and p.suffix.lower() in SUFFIXES]
         if len(images) > 1:
             raise DataError(
                 f"{folder} has both {images[0].name} and {images[1].name}; keep the image whose "
                 f"pixels {table.name} refers to."
             )
-        inside = find_outputs(table)
-        name = table.stem if inside is None else table.name
         if name in sections:
             other = sections[name][0].relative_to(folder).parts[0]
             raise DataError(
                 f"{folder} has section {name} twice, as {other} and {table.name}; keep one."
             )
-        if inside is None:
-            sections[name] = table, images[0] if images else None
-        else:
-            sections[name] = inside, images[0] if images else inside / HIRES_IMAGE
+        image = images[0] if images else outputs and outputs / HIRES_IMAGE
+        sections[name] = outputs or table, image
     if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} has no section with an image: NAME.h5ad with NAME.jpg, .png or .tif, or a "
