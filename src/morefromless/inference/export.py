@@ -82,10 +82,8 @@ def export(
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain_metadata = msgspec.to_builtins(metadata)
-    weights, file_metadata = (
-        _weights(frozen),
-        {"format": "pt", ENCODER_KEY: json.dumps(plain_metadata)},
-    )
+    weights = _weights(frozen)
+    file_metadata = {"format": "pt", ENCODER_KEY: json.dumps(plain_metadata)}
     probes = calibrated_files(source, frozen) if source else []
     content = {probe.name: probe.read_bytes() for probe in probes}
     _remove_earlier(folder, weights, file_metadata)

@@ -60,10 +60,8 @@ class Curve(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
             earlier = pd.read_csv(self.path)
-            earlier = earlier[
-                earlier["step"] <= trainer.global_step
-            ]  # later steps are trained again
-            self.points = earlier.to_dict("records")  # type: ignore[assignment]
+            kept = earlier[earlier["step"] <= trainer.global_step]  # later steps are trained again
+            self.points = kept.to_dict("records")  # type: ignore[assignment]
         if not self.points:
             self._measure(trainer, pl_module)
 
