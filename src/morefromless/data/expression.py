@@ -118,8 +118,7 @@ def _read_h5ad(path: Path) -> Any:
         ) from error
     with raising_data_errors(f"{path} is not a valid h5ad file; download or write it again."):
         check_h5ad(path)
-        with warnings.catch_warnings():  # the content is validated in this module
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):  # the content is validated in this module
             return anndata.read_h5ad(path)
 
 

@@ -109,8 +109,7 @@ def _table(folder: Path) -> Any:
 
     tables = sorted(path for path in (folder / "tables").glob("[!.]*") if path.is_dir())
     path = tables[0] if len(tables) == 1 else folder / "tables/table"
-    with warnings.catch_warnings():  # the content is validated in this package
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # the content is validated in this package
         data = anndata.io.read_zarr(_group(path))
     matrices = [
         data.X,

@@ -96,8 +96,7 @@ def export(
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's exporters warn about their own code
+    with warnings.catch_warnings(action="ignore"):  # PyTorch's exporters warn about their own code
         if graph and onnx:
             written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
         if graph and torch_export:
