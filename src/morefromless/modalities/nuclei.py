@@ -29,6 +29,8 @@ class Nuclei(Modality):
     All geometry is by nearest neighbour, so that no new types appear.
     """
 
+    labels = True
+
     palette: Palette = "levels"
     types: int = 6
     array: str = NUCLEI_ARRAY
@@ -40,10 +42,6 @@ class Nuclei(Modality):
             )
         if not 2 <= self.types <= 256:
             raise ConfigError(f"nuclei:types={self.types} is invalid; use 2 to 256.")
-
-    @property
-    def labels(self) -> bool:
-        return True
 
     @property
     def channels(self) -> int:
