@@ -63,8 +63,7 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
     >>> near_duplicates(noise[1:2, ::-1] * 0.01, noise).others.tolist()
     [1]
     """
-    all_rows = np.arange(len(patches)), np.arange(len(others))
-    return _near_duplicates(patches, all_rows[0], others, all_rows[1])
+    return _near_duplicates(patches, np.arange(len(patches)), others, np.arange(len(others)))
 
 
 def _near_duplicates(
