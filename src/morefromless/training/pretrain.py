@@ -23,7 +23,6 @@ from morefromless.training.checks import (
     pair_of,
     training_rows,
 )
-from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import effective_rank, spread
 from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.gather import gather
@@ -102,8 +101,7 @@ def pretrain(config: RunConfig) -> Run:
             for plan in trained_plans
             if plan.name in config.arm.encoders
         }
-        curve = curve_of(encoders, curve_store, run, config.machine.probe_every, steps.total)
-        fit(learner, run, curve)
+        fit(learner, run, encoders, curve_store)
     return run
 
 

@@ -17,7 +17,6 @@ from morefromless.tasks import build_task
 from morefromless.torch_state import seed_generators
 from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
-from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import Measure
 from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
@@ -67,8 +66,7 @@ def supervise(config: RunConfig) -> Run:
         frozen = FrozenEncoder(
             classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
         )
-        curve = curve_of({"primary": frozen}, store, run, config.machine.probe_every, steps.total)
-        fit(learner, run, curve)
+        fit(learner, run, {"primary": frozen}, store)
     return run
 
 
