@@ -116,10 +116,8 @@ def thumbnails(
 ) -> Floats:
     """Compute the thumbnails of the given rows: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
-    with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
-        for position in reading_order(images, rows):
-            small[position] = thumbnail(images[rows[position]], detail)
-            bar.update()
+    for position in Bar(reading_order(images, rows), desc="thumbnails", unit=" patches", delay=2):
+        small[position] = thumbnail(images[rows[position]], detail)
     return small
 
 
