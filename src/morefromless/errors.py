@@ -98,6 +98,17 @@ def quoted(names: Iterable[str], joint: str = ", ") -> str:
     return joint.join(words)
 
 
+def first_few(words: Iterable[object], count: int = 3, joint: str = ", ") -> str:
+    """Join the first `count` words, and count the others.
+
+    >>> first_few(range(5)), first_few(["a", "b"])
+    ('0, 1, 2 and 2 more', 'a, b')
+    """
+    texts = [str(word) for word in words]
+    more = f" and {len(texts) - count} more" if len(texts) > count else ""
+    return joint.join(texts[:count]) + more
+
+
 def first_line(problem: object) -> str:
     """Return the first line of an exception's message, or its type if the message is empty.
 

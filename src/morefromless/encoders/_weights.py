@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from morefromless.documents import parse_json, read_json
 from morefromless.encoders import ENCODER_KEY, tensors_below
-from morefromless.errors import ConfigError, first_line
+from morefromless.errors import ConfigError, first_few, first_line
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel."""
@@ -92,7 +92,7 @@ def load_weights(
         "the encoder has no": [key for key in tensors if key not in expected],
         "shapes differ:": list(shapes.values()),
     }
-    reason = "; ".join(f"{what} {_listed(keys)}" for what, keys in reasons.items() if keys)
+    reason = "; ".join(f"{what} {first_few(keys)}" for what, keys in reasons.items() if keys)
     if reason:
         scale = any(key.endswith((".gamma", ".gamma_1")) for key in reasons["the encoder has no"])
         raise ConfigError(
@@ -104,10 +104,6 @@ def load_weights(
 
 def _shape(value: Any) -> str:
     return " x ".join(map(str, value.shape)) or "one number" if isinstance(value, Tensor) else "?"
-
-
-def _listed(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def _run_encoder(state: dict[str, Any]) -> dict[str, Any]:
