@@ -65,7 +65,7 @@ def plan_branches(config: RunConfig) -> list[Plan]:
             Plan(
                 name=name,
                 modality=spec,
-                key="shared" if arm.shared else arm.weight_owner.get(name, name),
+                key=arm.weights_key(name),
                 encoder=other or config.train.encoder,
                 channels=build_modality(spec).channels,
                 frozen=role in pairing.freeze and not distillation,

@@ -6,7 +6,8 @@ exceptions are bugs and keep their traceback.
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MoreFromLessError(Exception):
@@ -56,6 +57,18 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
     )
 
 
+@contextmanager
+def raising_data_errors(message: str) -> Iterator[None]:
+    """Raise `DataError(message)` for any error of a reader, which may raise any type on a damaged
+    file."""
+    try:
+        yield
+    except (MoreFromLessError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(message) from error
+
+
 def near_names(
     name: str, candidates: Iterable[str], count: int = 1, cutoff: float = 0.6
 ) -> list[str]:
@@ -83,6 +96,17 @@ def quoted(names: Iterable[str], joint: str = ", ") -> str:
     if len(words) > 12:
         return f"{joint.join(words[:10])} and {len(words) - 10} others"
     return joint.join(words)
+
+
+def first_few(words: Iterable[object], count: int = 3, joint: str = ", ") -> str:
+    """Join the first `count` words, and count the others.
+
+    >>> first_few(range(5)), first_few(["a", "b"])
+    ('0, 1, 2 and 2 more', 'a, b')
+    """
+    texts = [str(word) for word in words]
+    more = f" and {len(texts) - count} more" if len(texts) > count else ""
+    return joint.join(texts[:count]) + more
 
 
 def first_line(problem: object) -> str:

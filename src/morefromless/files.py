@@ -73,9 +73,7 @@ def sweep(folder: Path, min_age: float = STALE_SECONDS) -> None:
                 path.unlink()
 
 
-@cache
-def _sweep_once(folder: Path) -> None:
-    sweep(folder)
+_sweep_once = cache(sweep)
 
 
 def _writer_alive(path: Path) -> bool | None:

@@ -14,6 +14,8 @@ import torch
 import morefromless
 from morefromless.config import DEFAULTS, RunConfig, differences
 from morefromless.files import file_hash
+from morefromless.spec_values import parse_arguments
+from morefromless.specs import split
 
 RECIPE_VERSION = 1
 """Version of training; increased when the same options on the same data give other weights."""
@@ -99,8 +101,5 @@ def _cached_hash(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
 
 def weights_file(spec: str) -> Path | None:
     """Return the weights file that an encoder's specification names, if it exists."""
-    for part in spec.split(":", 1)[-1].split(","):
-        name, _, value = part.partition("=")
-        if name == "weights" and Path(value).is_file():
-            return Path(value)
-    return None
+    paths = (Path(value) for name, value in parse_arguments(split(spec)[1]) if name == "weights")
+    return next((path for path in paths if path.is_file()), None)

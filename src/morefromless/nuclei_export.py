@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.areas import nearest_pixels
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
 from morefromless.data.nuclei import BORDER_BIT, NUCLEI_ARRAY, Nuclei
 from morefromless.data.store import Store
@@ -62,7 +63,7 @@ def merge_patches(
     width, height = corners.max(0) + side
     image = np.zeros((height, width, 3), np.uint8)
     for patch, (x, y) in zip(patches, corners.tolist(), strict=True):
-        nearest = ((np.arange(side) + 0.5) * len(patch) / side).astype(np.intp)
+        nearest = nearest_pixels(len(patch), side)
         image[y : y + side, x : x + side] = patch[nearest[:, None], nearest]
     if len(patches) > 1:
         image[..., 1] &= 0xFF ^ BORDER_BIT

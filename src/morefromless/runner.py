@@ -16,7 +16,7 @@ from morefromless import files, progress
 from morefromless.config import RunConfig
 from morefromless.devices import available_cores, available_gpus
 from morefromless.documents import read_json
-from morefromless.errors import ConfigError, TrainingError
+from morefromless.errors import ConfigError, TrainingError, first_few
 from morefromless.files import nearest_existing
 from morefromless.network_size import network_bytes
 from morefromless.progress import Bar
@@ -75,8 +75,7 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
                     bar.finish(config.out.name)
             waiting = _wait(busy, failed, bar)
     if failed:
-        names = ", ".join(config.out.name for config, _ in failed[:3])
-        names += f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        names = first_few(config.out.name for config, _ in failed)
         raise TrainingError(
             f"{len(failed)} of {len(configs)} runs failed ({names}). Reason of the first: "
             f"{str(failed[0][1]).rstrip('.')}. The other runs are kept; run the command again to "

@@ -237,7 +237,7 @@ def test_later_option_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_key(replace(RUN, train=Later(momentum=0.5)), "hash") != run_key(RUN, "hash")
 
 
-def test_run_name_depends_only_on_what_changes_the_weights(tmp_path: Path) -> None:
+def test_run_name_depends_only_on_what_changes_the_weights() -> None:
     assert _name(device="cpu", workers=3, threads=2, checkpoint_every=7, task="cell") == _name()
     assert _name(kind="symmetric", privileged="nuclei") == _name(kind="symmetric")
     supervised = {"kind": "supervised"}
@@ -245,11 +245,18 @@ def test_run_name_depends_only_on_what_changes_the_weights(tmp_path: Path) -> No
     assert _name(**supervised, task="cell") != _name(**supervised)
     assert _name(missing="drop") == _name()
     assert len({_name(**{name: value}) for name, value in {"lr": 1e-3, "epochs": 7}.items()}) == 2
-    weights = tmp_path / "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["resnet18:weights={}", "resnet18:weights='{}'", "mine.module:Encoder:weights='{}'"],
+)
+def test_run_name_depends_on_the_content_of_weights(tmp_path: Path, spec: str) -> None:
+    weights = tmp_path / ("a,b.pt" if "'" in spec else "weights.safetensors")
     names = []
     for content in (b"one", b"two"):
         weights.write_bytes(content)
-        names.append(_name(privileged_encoder=f"resnet18:weights={weights}"))
+        names.append(_name(privileged_encoder=spec.format(weights)))
     assert names[0] != names[1]
 
 

@@ -95,8 +95,7 @@ def test_class_absent_from_the_labels_has_no_recall() -> None:
     probabilities, labels = random_predictions(classes=5, present=3)
     predicted = probabilities.argmax(1)
     assert set(predicted) == {0, 1, 2, 3, 4}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(action="error"):
         scores = score(probabilities, labels)
     assert scores.recall[3:] == (None, None)
     recalls = [value for value in scores.recall if value is not None]

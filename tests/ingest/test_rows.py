@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def write_rows(folder: Path, side: int, buffered: bool, accepted: list[int]) -> 
     shape = Shape({"he": ImageShape(side)}, None)
     rng = np.random.default_rng(0)
     patches = rng.integers(0, 256, (COUNT, side, side, 3), np.uint8)
-    with Rows(folder / "store", folder / "thumbnails.npy", shape, COUNT) as writer:
+    with closing(Rows(folder / "store", folder / "thumbnails.npy", shape, COUNT)) as writer:
         for start in range(0, COUNT, shape.batch):
             for index in range(start, min(start + shape.batch, COUNT)):
                 if index in accepted:

@@ -290,8 +290,7 @@ def test_invalid_images_are_refused(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     source = Spatial(str(tmp_path), **SMALL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(action="error"):
         assert source.read(source.items()[0])["he"].shape == (16, 16, 3)
     monkeypatch.setattr(sections, "MAX_PIXELS", 1000)
     with pytest.raises(DataError, match=r"A.png has 200 x 180 px, more than 1,000"):

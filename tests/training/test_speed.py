@@ -16,7 +16,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
-from morefromless.training import loop, pretrain
+from morefromless.training import loop
 from morefromless.training.feed import Feed, Residency
 from morefromless.training.steps import Steps
 from morefromless.training.stream import SideStream
@@ -73,9 +73,9 @@ class StepRecords(pl.Callback):
 def train_and_record(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> StepRecords:
     """Train and record. Progress is quiet, because its lines would read the loss too."""
     notes = StepRecords(Waits())
-    monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
+    monkeypatch.setattr(loop, "Curve", lambda *_: notes)
     with progress.use_mode("quiet"), notes.waits:
-        train(config)
+        train(changed(config, probe_every=1))
     return notes
 
 

@@ -1,6 +1,6 @@
 """CKA between arms, averaged over all combinations of their runs (paper, Fig. 2)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement, product
 
@@ -102,7 +102,7 @@ def similarities(
     seed_of = {r: seed for arm in arms for r, seed in zip(names[arm], seeds[arm], strict=True)}
     results = []
     for a, b in combinations_with_replacement(arms, 2):
-        pairs = list(_run_pairs(names[a], names[b]))
+        pairs = list(combinations(names[a], 2) if a == b else product(names[a], names[b]))
         different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
         matrices = [cka.between(x, y, varying_layers) for x, y in different or pairs]
         if a == b:
@@ -121,7 +121,3 @@ def similarities(
                 )
             )
     return results
-
-
-def _run_pairs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield from combinations(a, 2) if a == b else product(a, b)

@@ -70,14 +70,14 @@ def tile(options: TileConfig) -> None:
     from morefromless.ingest import ingest
     from morefromless.ingest.labelling import Relabelled
     from morefromless.ingest.staining import StainNormalised
-    from morefromless.ingest.tiling import FOLDER, Tiles
+    from morefromless.ingest.tiling import FOLDER, LOW_POWER, Tiles
     from morefromless.sources import Source
 
     source: Source = Relabelled(
         Tiles(options), options.label, options.group, options.classes, options.drop
     )
     if options.normalise_stain:
-        source = StainNormalised(source, ("he", "low-power", "context"))
+        source = StainNormalised(source, ("he", LOW_POWER, "context"))
     report = ingest(
         source,
         options.store,

@@ -95,10 +95,8 @@ def probe(config: ProbeConfig) -> None:
     device = resolve_device(config.device)
     # Check the questions before anything is computed.
     questions = [build_question(spec) for spec in config.questions]
-    task, is_training_store = (
-        config.task or run.config.arm.task,
-        run.record.store_hash == store.hash,
-    )
+    task = config.task or run.config.arm.task
+    is_training_store = run.record.store_hash == store.hash
     skipped = bool(questions) and is_training_store and store.unlabelled and task == "tissue"
     # Some questions need no classes, such as the expression of genes.
     answers = []

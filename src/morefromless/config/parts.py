@@ -202,12 +202,6 @@ class Arm:
         return (self.kind, self.objective if self.kind == "distillation" else self.sharing)
 
     @property
-    def shared(self) -> bool:
-        """Whether all branches share one set of weights; never for the student of a frozen
-        teacher."""
-        return self.sharing == "shared" and self.kind != "distillation"
-
-    @property
     def modalities(self) -> dict[str, str]:
         """Modality by branch name; `twin` is a second view of the primary."""
         if self.supervised:  # a teacher of soft labels runs once and has no branch
@@ -223,10 +217,11 @@ class Arm:
         others = {"twin", "privileged"} if self.kind == "distillation" else {"twin"}
         return tuple(name for name in self.modalities if name not in others)
 
-    @property
-    def weight_owner(self) -> dict[str, str]:
-        """For each branch without own weights, the branch whose weights it uses."""
-        return {"twin": "primary"} if self.kind == "trident" else {}
+    def weights_key(self, branch: str) -> str:
+        """Key of a branch's weights, equal for branches with the same weights."""
+        if self.sharing == "shared" and self.kind != "distillation":  # a teacher is never shared
+            return "shared"
+        return "primary" if self.kind == "trident" and branch == "twin" else branch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,15 @@ def area_weights(side: int, size: int, dtype: type[F]) -> npt.NDArray[F]:
     return (inside * size / side).astype(dtype)
 
 
+def nearest_pixels(side: int, size: int) -> npt.NDArray[np.intp]:
+    """The middle pixel of each of `size` equal parts of `side` pixels.
+
+    >>> nearest_pixels(6, 2).tolist()
+    [1, 4]
+    """
+    return ((np.arange(size) + 0.5) * side / size).astype(np.intp)
+
+
 def covered_share(
     left: npt.NDArray[np.floating[Any]], length: float, pixel: npt.NDArray[np.int64]
 ) -> Floats:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from morefromless.data.h5ad import check_h5ad
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, raising_data_errors
 
 Matrix = Any
 """A scipy csr matrix (spots, genes) float64. It is `Any` because the type stubs and the oldest
@@ -116,15 +116,10 @@ def _read_h5ad(path: Path) -> Any:
             f"Reading {path.name} needs anndata, which is not installed; install it with pip "
             "install 'morefromless[expression]'."
         ) from error
-    try:
+    with raising_data_errors(f"{path} is not a valid h5ad file; download or write it again."):
         check_h5ad(path)
-        with warnings.catch_warnings():  # the content is validated in this module
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):  # the content is validated in this module
             return anndata.read_h5ad(path)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(f"{path} is not a valid h5ad file; download or write it again.") from error
 
 
 def _coordinates(data: Any, file: str) -> npt.NDArray[np.float64]:

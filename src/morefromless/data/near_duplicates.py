@@ -63,8 +63,7 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
     >>> near_duplicates(noise[1:2, ::-1] * 0.01, noise).others.tolist()
     [1]
     """
-    all_rows = np.arange(len(patches)), np.arange(len(others))
-    return _near_duplicates(patches, all_rows[0], others, all_rows[1])
+    return _near_duplicates(patches, np.arange(len(patches)), others, np.arange(len(others)))
 
 
 def _near_duplicates(
@@ -117,10 +116,8 @@ def thumbnails(
 ) -> Floats:
     """Compute the thumbnails of the given rows: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
-    with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
-        for position in reading_order(images, rows):
-            small[position] = thumbnail(images[rows[position]], detail)
-            bar.update()
+    for position in Bar(reading_order(images, rows), desc="thumbnails", unit=" patches", delay=2):
+        small[position] = thumbnail(images[rows[position]], detail)
     return small
 
 

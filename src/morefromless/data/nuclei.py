@@ -10,7 +10,7 @@ import pandas as pd
 
 from morefromless.data.masks import most_common_values
 from morefromless.data.schemes import UNTYPED, RawType, Scheme
-from morefromless.errors import UnreadablePatch
+from morefromless.errors import UnreadablePatch, first_few
 
 NUCLEI_ARRAY = "nuclei"
 """Name of the array with label images, in a store or a source."""
@@ -70,13 +70,13 @@ class Nuclei:
         untyped = sorted(set(ids.tolist()) - set(named))
         if untyped:
             raise UnreadablePatch(
-                f"instance without a type: {_first_ids(untyped)}; give each id a type, or use "
+                f"instance without a type: {first_few(untyped)}; give each id a type, or use "
                 "--scheme untyped"
             )
         empty = sorted(set(raw_types) - set(ids.tolist()))
         if empty:
             raise UnreadablePatch(
-                f"type without an instance: {_first_ids(empty)}; no pixel has this id"
+                f"type without an instance: {first_few(empty)}; no pixel has this id"
             )
         codes = np.array(
             [scheme.code(kind) for kind in raw_types.values() if kind is not None], np.uint8
@@ -169,8 +169,3 @@ def _numbers(
     """For each pixel: whether another patch counts its nucleus, and the number of the nucleus."""
     bits = (coded[..., 1].astype(np.int32) << 8) | coded[..., 2]
     return bits > MAX_NUCLEI, bits & MAX_NUCLEI
-
-
-def _first_ids(ids: list[int]) -> str:
-    first = ", ".join(map(str, ids[:3]))
-    return first if len(ids) <= 3 else f"{first} and {len(ids) - 3} more"

@@ -31,9 +31,7 @@ class Scheme:
     aliases: Mapping[RawType, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.types) <= 256 or len(set(map(_fold_name, self.types))) < len(
-            self.types
-        ):
+        if not 2 <= len(self.types) <= 256 or len(self._codes) < len(self.types):
             raise ConfigError(
                 f"Scheme '{self.name}' needs 2 to 256 types with different names, background first."
             )

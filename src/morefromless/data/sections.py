@@ -14,7 +14,7 @@ from morefromless.data.images import SUFFIXES, has_16_bits, upright, upright_sha
 from morefromless.data.labels import NotText, cell_text, drop_zero_fraction
 from morefromless.data.space_ranger import HIRES_IMAGE, find_outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, raising_data_errors
 from morefromless.regular import open_regular
 
 MAX_PIXELS = 2**30
@@ -43,28 +43,24 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     sections: dict[str, tuple[Path, Path | None]] = {}
     for zarr in filter(is_spatialdata, files):
         sections[zarr.name.removesuffix(".zarr")] = zarr, section_image(zarr)
-    for table in (p for p in files if p.suffix == ".h5ad" or find_outputs(p) is not None):
-        images = [
-            p
-            for p in files
-            if p.stem == table.name.removesuffix(".h5ad") and p.suffix.lower() in SUFFIXES
-        ]
+    for table in files:
+        outputs = find_outputs(table)
+        if outputs is None and table.suffix != ".h5ad":
+            continue
+        name = table.name if outputs else table.stem
+        images = [p for p in files if p.stem == name and p.suffix.lower() in SUFFIXES]
         if len(images) > 1:
             raise DataError(
                 f"{folder} has both {images[0].name} and {images[1].name}; keep the image whose "
                 f"pixels {table.name} refers to."
             )
-        inside = find_outputs(table)
-        name = table.stem if inside is None else table.name
         if name in sections:
             other = sections[name][0].relative_to(folder).parts[0]
             raise DataError(
                 f"{folder} has section {name} twice, as {other} and {table.name}; keep one."
             )
-        if inside is None:
-            sections[name] = table, images[0] if images else None
-        else:
-            sections[name] = inside, images[0] if images else inside / HIRES_IMAGE
+        image = images[0] if images else outputs and outputs / HIRES_IMAGE
+        sections[name] = outputs or table, image
     if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} has no section with an image: NAME.h5ad with NAME.jpg, .png or .tif, or a "
@@ -164,22 +160,18 @@ def _shape(path: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """Open an RGB image with 8 bits per channel; errors in the block raise `DataError` too."""
-    try:
-        with open_regular(path) as file:
-            start = file.read(4)
-            decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
-            if decoder is None:
-                raise DataError(f"{path} is not a jpg, png or tif image; download it again.")
-            file.seek(0)
-            with decoder(file, path.name) as image:
-                _check_area(path, image.width, image.height)
-                if image.mode != "RGB" or has_16_bits(image):
-                    raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
-                yield image
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # a decoder may raise anything on a damaged file
-        raise DataError(f"{path} is truncated or damaged; download it again.") from error
+    damaged = f"{path} is truncated or damaged; download it again."
+    with raising_data_errors(damaged), open_regular(path) as file:
+        start = file.read(4)
+        decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
+        if decoder is None:
+            raise DataError(f"{path} is not a jpg, png or tif image; download it again.")
+        file.seek(0)
+        with decoder(file, path.name) as image:
+            _check_area(path, image.width, image.height)
+            if image.mode != "RGB" or has_16_bits(image):
+                raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
+            yield image
 
 
 def _check_area(path: Path, width: int, height: int) -> None:

@@ -23,7 +23,7 @@ from morefromless.data.expression import Counts, positive_factor, to_counts
 from morefromless.data.h5ad import check_h5ad
 from morefromless.data.images import image_shape
 from morefromless.documents import parse_foreign_json
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch, raising_data_errors
 
 MATRIX = "filtered_feature_bc_matrix.h5"
 HIRES_IMAGE = "spatial/tissue_hires_image.png"
@@ -71,7 +71,7 @@ def read_space_ranger(folder: Path) -> Counts:
 
 def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
     """Spots, genes and their counts (spots, genes); genes with the same name get their id added."""
-    try:
+    with raising_data_errors(f"{path} is not a valid file of Space Ranger; download it again."):
         check_h5ad(path)
         with h5py.File(path, "r") as file:
             group = file["matrix"]
@@ -81,12 +81,6 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
             )
             parts = (group["data"][:], group["indices"][:], group["indptr"][:])
             matrix = sparse.csc_matrix(parts, shape=tuple(group["shape"][:])).T.tocsr()
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(
-            f"{path} is not a valid file of Space Ranger; download it again."
-        ) from error
     if matrix.shape != (len(spots), len(names)) or not matrix.shape[0]:
         raise DataError(
             f"The matrix of {path} does not match its lists of spots and genes; download it again."

@@ -24,7 +24,7 @@ from scipy import sparse
 from morefromless.data.expression import Counts, section_counts
 from morefromless.data.h5ad import MAX_RATIO, SMALL_BYTES
 from morefromless.documents import parse_foreign_json, read_parquet
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, raising_data_errors
 
 ROOT_FILES = ("zarr.json", ".zgroup")
 CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "shuffle", "delta", "transpose"} | {
@@ -109,8 +109,7 @@ def _table(folder: Path) -> Any:
 
     tables = sorted(path for path in (folder / "tables").glob("[!.]*") if path.is_dir())
     path = tables[0] if len(tables) == 1 else folder / "tables/table"
-    with warnings.catch_warnings():  # the content is validated in this package
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # the content is validated in this package
         data = anndata.io.read_zarr(_group(path))
     matrices = [
         data.X,
@@ -200,19 +199,15 @@ def _group(path: Path) -> Any:
 
 @contextmanager
 def _explain_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise ConfigError(
-            f"Reading {folder.name} needs anndata and zarr; install them with pip install "
-            "'morefromless[expression]'."
-        ) from error
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(
-            f"{folder} is not a valid SpatialData folder; download or write it again."
-        ) from error
+    damaged = f"{folder} is not a valid SpatialData folder; download or write it again."
+    with raising_data_errors(damaged):
+        try:
+            yield
+        except ImportError as error:
+            raise ConfigError(
+                f"Reading {folder.name} needs anndata and zarr; install them with pip install "
+                "'morefromless[expression]'."
+            ) from error
 
 
 def _check_arrays(folder: Path) -> None:

@@ -6,8 +6,9 @@ Encoders never get labels. To add an encoder, add a file with one public class d
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,15 @@ def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:
 def without_weights(encoder: str) -> str:
     """The specification of the same architecture without weights."""
     return normalise_encoder(encoder, without=("pretrained", "weights"))
+
+
+def tensors_below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors whose names start with `prefix`, by the rest of their names.
+
+    >>> tensors_below("encoder.", {"encoder.bias": 1, "expander.bias": 2})
+    {'bias': 1}
+    """
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @cache  # studies repeat encoders, and each takes 0.1 s or more

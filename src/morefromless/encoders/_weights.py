@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.documents import parse_json, read_json
-from morefromless.encoders import ENCODER_KEY
-from morefromless.errors import ConfigError, first_line
+from morefromless.encoders import ENCODER_KEY, tensors_below
+from morefromless.errors import ConfigError, first_few, first_line
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel."""
@@ -37,7 +37,8 @@ def read_weights(path: Path, name: str) -> Weights:
     from a `config.json` next to it (as timm and the Hub write it), and `input_size` from the
     `config.json`. Raises `ConfigError` if the file is missing or cannot be read.
     """
-    check_exists(path, name)
+    if not path.is_file():
+        raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
     metadata: dict[str, str] = {}
     normalisation = None
     try:
@@ -54,11 +55,7 @@ def read_weights(path: Path, name: str) -> Weights:
         for wrapper in ("state_dict", "model"):  # common wrappers in training scripts
             state = state.get(wrapper, state)
         encoder = _run_encoder(state)
-        network = {
-            key.removeprefix("network."): value
-            for key, value in encoder.items()
-            if key.startswith("network.")
-        }
+        network = tensors_below("network.", encoder)
         config = _read_config(path)
         normalisation = normalisation or _normalisation(encoder) or _normalisation(config)
         size = _size(metadata, config)
@@ -95,7 +92,7 @@ def load_weights(
         "the encoder has no": [key for key in tensors if key not in expected],
         "shapes differ:": list(shapes.values()),
     }
-    reason = "; ".join(f"{what} {_listed(keys)}" for what, keys in reasons.items() if keys)
+    reason = "; ".join(f"{what} {first_few(keys)}" for what, keys in reasons.items() if keys)
     if reason:
         scale = any(key.endswith((".gamma", ".gamma_1")) for key in reasons["the encoder has no"])
         raise ConfigError(
@@ -105,18 +102,8 @@ def load_weights(
     network.load_state_dict(tensors)
 
 
-def check_exists(path: Path, name: str) -> None:
-    """Raise `ConfigError` if the weights file of `name` does not exist."""
-    if not path.is_file():
-        raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
-
-
 def _shape(value: Any) -> str:
     return " x ".join(map(str, value.shape)) or "one number" if isinstance(value, Tensor) else "?"
-
-
-def _listed(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
 def _run_encoder(state: dict[str, Any]) -> dict[str, Any]:
@@ -126,11 +113,7 @@ def _run_encoder(state: dict[str, Any]) -> dict[str, Any]:
         "branches.by_key.primary.encoder.",
         "encoder.",
     ):
-        encoder = {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix)
-        }
+        encoder = tensors_below(prefix, state)
         if any(key.startswith("network.") for key in encoder):
             return encoder
     return {}

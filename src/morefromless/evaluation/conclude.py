@@ -172,8 +172,7 @@ def _contrasts(
 def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExceeded]:
     """List the modalities and tasks on which no arm is above the highest floor."""
     for task, spec in dict.fromkeys((s.condition.task, s.condition.modality) for s in summaries):
-        conditions = ((s, s.condition) for s in summaries)
-        rows = [s for s, c in conditions if (c.task, c.modality) == (task, spec)]
+        rows = [s for s in summaries if (s.condition.task, s.condition.modality) == (task, spec)]
         arms = [s for s in rows if s.condition.trained]
         floors = [s for s in rows if s.condition.floor]
         if not arms or not floors:

@@ -174,11 +174,8 @@ def modality_colours(store: Store, modality: Modality) -> Images:
     if resolution == side and modality.colour:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
-    order = reading_order(stored, np.arange(len(stored)))
-    with Bar(desc="colours", total=len(stored), unit=" patches", delay=2) as bar:
-        for rows in np.array_split(order, max(1, len(stored) // 256)):
-            images = modality.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
-            rgb = (modality.to_rgb(images) * 255).round().to(torch.uint8)
-            colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
-            bar.update(len(rows))
+    for rows in _chunks(stored, np.arange(len(stored))):
+        images = modality.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
+        rgb = (modality.to_rgb(images) * 255).round().to(torch.uint8)
+        colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
     return colours

@@ -68,9 +68,8 @@ def bootstrap(
         raise ValueError(f"expected (seeds, N) and (N,) class numbers, got {n} and {truth.shape}")
     if max(predicted.max(), truth.max()) >= classes:
         raise ValueError(f"class numbers must be below {classes}")
-    cells = (
-        classes * truth + predicted
-    )  # (seeds, N): cell of each patch in the flattened confusion matrix
+    # (seeds, N): cell of each patch in the flattened confusion matrix
+    cells = classes * truth + predicted
     unit, member = units_of(groups, n)
     if unit == "patch":
         # Patches in the same cells are interchangeable: one weighted row represents all of them.

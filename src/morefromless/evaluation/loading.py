@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from morefromless.config import RunConfig, from_flat
-from morefromless.encoders import Encoder, build_encoder
+from morefromless.encoders import Encoder, build_encoder, tensors_below
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import (
@@ -164,11 +164,7 @@ def _load(
     encoder: Encoder, branch: BranchMetadata, weights: Mapping[str, Tensor], file: Path
 ) -> None:
     """Load the tensors of a branch. Raises `TrainingError` if they are of another encoder."""
-    state = {
-        name.removeprefix(branch.prefix): tensor
-        for name, tensor in weights.items()
-        if name.startswith(branch.prefix)
-    }
+    state = tensors_below(branch.prefix, weights)
     expected = encoder.state_dict()
     mean, std = branch.preprocessing.mean, branch.preprocessing.std
     if "mean" in expected and "mean" not in state and mean and std:  # exported with timm's names

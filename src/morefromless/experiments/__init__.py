@@ -17,6 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results, Summary
 from morefromless.experiments._setting import SCALES as SCALES
@@ -105,17 +107,7 @@ class Published:
 def published() -> tuple[Published, ...]:
     """All published numbers."""
     with resources.files(__name__).joinpath("published.csv").open(encoding="utf-8") as file:
-        return tuple(
-            Published(
-                line["experiment"],
-                line["row"],
-                line["column"],
-                float(line["value"]),
-                line["place"],
-                line["configuration"],
-            )
-            for line in csv.DictReader(file)
-        )
+        return msgspec.convert(list(csv.DictReader(file)), tuple[Published, ...], strict=False)
 
 
 def first_summary(results: Results, **where: str) -> Summary | None:

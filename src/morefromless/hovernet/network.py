@@ -80,19 +80,13 @@ class Hovernet:
 
 def network() -> Any:
     """HoVer-Net in fast mode with random weights."""
-    try:
-        module = importlib.import_module("tiatoolbox.models.architecture.hovernet")
-    except ImportError as error:
-        raise ConfigError(INSTALL) from error
+    module = _import_tiatoolbox("tiatoolbox.models.architecture.hovernet")
     return module.HoVerNet(num_types=TYPES, mode="fast")
 
 
 def pretrained_weights() -> Path:
     """Path of the pretrained weights in TIAToolbox's folder; download them if missing."""
-    try:
-        architecture = importlib.import_module("tiatoolbox.models.architecture")
-    except ImportError as error:
-        raise ConfigError(INSTALL) from error
+    architecture = _import_tiatoolbox("tiatoolbox.models.architecture")
     try:
         return Path(architecture.fetch_pretrained_weights(PRETRAINED))
     except Exception as error:  # the connection, the server and the disk raise various errors
@@ -100,6 +94,13 @@ def pretrained_weights() -> Path:
             f"The weights {PRETRAINED} cannot be downloaded ({first_line(error)}); download the "
             "file on another machine and give it with --weights."
         ) from error
+
+
+def _import_tiatoolbox(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(INSTALL) from error
 
 
 def _load(network: torch.nn.Module, path: Path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from morefromless.data.areas import nearest_pixels
+
 WINDOW, OUTPUT = 256, 164
 MARGIN = (WINDOW - OUTPUT) // 2
 
@@ -61,11 +63,8 @@ def to_grid(
     """
     if instances.shape == shape:
         return instances, 0
-    indices = [
-        ((np.arange(extent) + 0.5) * size / extent).astype(np.intp)
-        for extent, size in zip(shape, instances.shape, strict=True)
-    ]
-    resampled = instances[indices[0][:, None], indices[1]]
+    rows, columns = map(nearest_pixels, instances.shape, shape)
+    resampled = instances[rows[:, None], columns]
     dropped = 0
     for number in np.setdiff1d(instances, resampled):
         if number == 0:

@@ -82,10 +82,8 @@ def export(
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain_metadata = msgspec.to_builtins(metadata)
-    weights, file_metadata = (
-        _weights(frozen),
-        {"format": "pt", ENCODER_KEY: json.dumps(plain_metadata)},
-    )
+    weights = _weights(frozen)
+    file_metadata = {"format": "pt", ENCODER_KEY: json.dumps(plain_metadata)}
     probes = calibrated_files(source, frozen) if source else []
     content = {probe.name: probe.read_bytes() for probe in probes}
     _remove_earlier(folder, weights, file_metadata)
@@ -98,8 +96,7 @@ def export(
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's exporters warn about their own code
+    with warnings.catch_warnings(action="ignore"):  # PyTorch's exporters warn about their own code
         if graph and onnx:
             written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
         if graph and torch_export:

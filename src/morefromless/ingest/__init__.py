@@ -201,7 +201,8 @@ def _build(
         _discard_other_order(work, provenance)
         shards = Shards(work / "shards", plan)
         shards.check_space()
-        with Rows(work / "store", work / "thumbnails.npy", plan.shape, plan.count) as rows:
+        rows = Rows(work / "store", work / "thumbnails.npy", plan.shape, plan.count)
+        with closing(rows):
             _decode_missing(source, items, shards, rows, sample, config, progress)
             datasheet = source.datasheet()
             scale = config.um_per_px or datasheet.um_per_px

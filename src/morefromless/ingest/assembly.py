@@ -117,11 +117,8 @@ def _meta(
     known = [name for name in datasheet.classes if name in labels]
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
-    del (
-        sheet["optional"],
-        sheet["scales"],
-        sheet["channels"],
-    )  # `absent` and `arrays` in meta.json hold these facts
+    for name in ("optional", "scales", "channels"):  # `absent` and `arrays` hold these facts
+        del sheet[name]
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,

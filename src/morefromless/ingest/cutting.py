@@ -28,6 +28,8 @@ class Cut(Wrapper):
     group, so that a split keeps them together.
     """
 
+    fork_safe = False  # each process would read every tile again
+
     def __init__(self, tiles: Source, side: int) -> None:
         if side < 8:
             raise ConfigError(f"--cut {side} is too small for a patch; use 8 px or more.")
@@ -35,10 +37,6 @@ class Cut(Wrapper):
         self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
         self._tiles = LruCache[Arrays](CACHED_TILES)
-
-    @property
-    def fork_safe(self) -> bool:
-        return False  # each process would read every tile again
 
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from morefromless.data.areas import nearest_pixels
 from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
@@ -250,7 +251,7 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
     if array.shape[0] == side:
         return array
     if labels:
-        nearest = ((np.arange(side) + 0.5) * array.shape[0] / side).astype(np.intp)
+        nearest = nearest_pixels(len(array), side)
         return np.ascontiguousarray(array[nearest[:, None], nearest])
     kernel = Image.Resampling.BOX if side < array.shape[0] else Image.Resampling.BICUBIC
     # In float32, because on uint8 Pillow rounds once per direction, upwards.

@@ -8,6 +8,7 @@ import numpy as np
 
 from morefromless.data.labels import tissue_classes
 from morefromless.data.store import Store
+from morefromless.errors import first_few
 from morefromless.modalities.image import image_spec
 
 
@@ -51,7 +52,6 @@ class IngestReport:
         omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
         changes = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
-        more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
         ranges = [
             f"{name} has the channels {', '.join(self.store.channels(name))}; use it as modality "
             f"{image_spec(self.store, name)} (range: 0.1st to 99.9th percentile of the training "
@@ -63,8 +63,7 @@ class IngestReport:
             *self.store.caveats,
             *ranges,
             *[f"Skipped: {counts}."] * bool(omitted),
-            *[f"Names changed to their normal form: {', '.join(changes[:5])}{more}."]
-            * bool(changes),
+            *[f"Names changed to their normal form: {first_few(changes, 5)}."] * bool(changes),
         ]
 
     def __str__(self) -> str:

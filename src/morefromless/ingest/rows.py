@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -42,10 +41,7 @@ class Rows:
         self._small = _File(thumbnails, THUMBNAIL, shape.batch)
         self._all_files = (*self._files.values(), self._small)
 
-    def __enter__(self) -> "Rows":
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def close(self) -> None:
         for file in self._all_files:
             file.close()
 

@@ -42,6 +42,8 @@ class WithNuclei(Wrapper):
     Raises `DataError` if the folder does not exist, and `ConfigError` for an unknown format.
     """
 
+    fork_safe = False  # readers of HDF5 and zarr are not fork-safe
+
     def __init__(
         self, images: Source, folder: Path, scheme: Scheme, nuclei_format: str = "auto"
     ) -> None:
@@ -67,10 +69,6 @@ class WithNuclei(Wrapper):
         suffixes = tuple(suffix for known in formats for suffix in known.suffixes)
         files = (p for p in self._all_paths if p.name.lower().endswith(suffixes) and p.is_file())
         return [*self.inside.files(), *files]
-
-    @property
-    def fork_safe(self) -> bool:
-        return False  # readers of HDF5 and zarr are not fork-safe
 
     def datasheet(self) -> Datasheet:
         name = f"{self.folder.resolve().name} ({self.nuclei_format})"

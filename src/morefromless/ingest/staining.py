@@ -30,16 +30,14 @@ class StainNormalised(Wrapper):
     `DataError` if the group of a patch is not known.
     """
 
+    fork_safe = False  # threads of PyTorch are not fork-safe
+
     def __init__(self, inside: Source, arrays: Sequence[str] = ("he",)) -> None:
         super().__init__(inside)
         self.arrays = arrays
         self.reference = reference_stains("")
         self._stains_by_group: dict[str, Stains] = {}
         self._lock = Lock()
-
-    @property
-    def fork_safe(self) -> bool:
-        return False  # threads of PyTorch are not fork-safe
 
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()

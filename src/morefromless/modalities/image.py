@@ -35,6 +35,8 @@ class Image(Modality):
     tensor([0.5000, 0.5000])
     """
 
+    colour = False
+
     array: str
     channels: int = 1
     low: tuple[float, ...] = ()
@@ -53,10 +55,6 @@ class Image(Modality):
             raise ConfigError(
                 f"image:{self.array} has a low value that is not below its high value."
             )
-
-    @property
-    def colour(self) -> bool:
-        return False
 
     @property
     def _range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from morefromless.data.areas import nearest_pixels
 from morefromless.data.colours import type_colours
 from morefromless.data.nuclei import NUCLEI_ARRAY
 from morefromless.data.store import Store
@@ -28,6 +29,8 @@ class Nuclei(Modality):
     All geometry is by nearest neighbour, so that no new types appear.
     """
 
+    labels = True
+
     palette: Palette = "levels"
     types: int = 6
     array: str = NUCLEI_ARRAY
@@ -39,10 +42,6 @@ class Nuclei(Modality):
             )
         if not 2 <= self.types <= 256:
             raise ConfigError(f"nuclei:types={self.types} is invalid; use 2 to 256.")
-
-    @property
-    def labels(self) -> bool:
-        return True
 
     @property
     def channels(self) -> int:
@@ -63,7 +62,7 @@ class Nuclei(Modality):
         side = patches.shape[1]
         types = patches[..., 0]
         if size != side:
-            nearest = ((torch.arange(size) + 0.5) * side / size).long().to(patches.device)
+            nearest = torch.from_numpy(nearest_pixels(side, size)).to(patches.device)
             types = types[:, nearest[:, None], nearest]
         table = self._table().to(patches.device)
         return table[types.int()].permute(0, 3, 1, 2).contiguous()

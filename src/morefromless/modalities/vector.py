@@ -25,16 +25,14 @@ class Vector(Modality):
     (1000,)
     """
 
+    vector = True
+
     length: int
     array: str = "expression"
 
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ConfigError(f"vector:{self.length} has no values; give the vectors' length.")
-
-    @property
-    def vector(self) -> bool:
-        return True
 
     @property
     def channels(self) -> int:

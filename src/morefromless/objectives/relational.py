@@ -1,6 +1,7 @@
 """Relational distillation: a student learns the teacher's distances and angles between patches."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -86,10 +87,9 @@ def _root(squares: Tensor) -> Tensor:
 
 
 def _mean_difference(
-    students: list[Tensor], teacher: Tensor, relation: object, order: int
+    students: list[Tensor], teacher: Tensor, relation: Callable[[Tensor], Tensor], order: int
 ) -> Tensor:
     """Mean Huber loss between a relation of students and of the teacher, over distinct rows."""
-    assert callable(relation)
     teacher_relation = relation(teacher)
     count = math.prod(len(teacher) - place for place in range(order))
     distinct = torch.ones_like(teacher_relation)

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from morefromless.branches import Expander
 from morefromless.config import Probe
 from morefromless.data.store import Store
+from morefromless.encoders import tensors_below
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.questions import Question, Reply, Score
@@ -95,11 +96,7 @@ def _expand(frozen: FrozenEncoder, representations: Tensor) -> Tensor:
     assert frozen.metadata is not None
     assert frozen.folder is not None
     prefix = frozen.metadata.branches[frozen.name].prefix.removesuffix("encoder.") + "expander."
-    state = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in Run(frozen.folder).weights().items()
-        if name.startswith(prefix)
-    }
+    state = tensors_below(prefix, Run(frozen.folder).weights())
     if not state:
         return representations
     width, inputs = state["0.weight"].shape

@@ -44,13 +44,12 @@ def curves(results: Results) -> Figure:
         axes.set_xlabel("training steps")
         format_axes(axes)
     panels[0].set_ylabel("ridge probe on test patches (%)")
-    legend_lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
-    titles = [
-        label for label in legend_lines if not label.startswith("_")
-    ]  # the others are single runs
+    lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    # The labels of single runs start with "_".
+    legend_lines = {label: line for label, line in lines.items() if not label.startswith("_")}
     figure.legend(
-        [legend_lines[title] for title in titles],
-        titles,
+        list(legend_lines.values()),
+        list(legend_lines),
         loc="outside lower center",
         ncols=3,
         frameon=False,

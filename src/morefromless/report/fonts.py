@@ -8,6 +8,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.text import Text
 
 from morefromless import progress
+from morefromless.errors import first_few
 
 _reported: set[str] = set()
 
@@ -28,9 +29,8 @@ def set_fonts(figure: Figure) -> None:
     new = sorted(missing - _reported)
     _reported.update(new)
     if new:
-        more = f" and {len(new) - 20} more" if len(new) > 20 else ""
         progress.warn(
-            f"- No installed font has the characters {' '.join(new[:20])}{more}, so figures show "
+            f"- No installed font has the characters {first_few(new, 20, ' ')}, so figures show "
             "boxes instead; install a font that has them, such as Noto Sans (Debian: "
             "fonts-noto-cjk, fonts-noto-core)."
         )

@@ -32,22 +32,22 @@ from morefromless.report.words import (
 from morefromless.runs import missing_results_remedy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """The content of a report page."""
 
     command: str
     title: str
     lede: str
-    notice: str
-    headlines: Sequence[str]
-    links: Sequence[tuple[str, str]]
+    notice: str = ""
+    headlines: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
     """Other files that were written: description and address."""
     parts: Sequence[ExperimentSection]
-    waiting: Sequence[str]
+    waiting: Sequence[str] = ()
     caveats: Sequence[str]
     variance: Sequence[Section]
-    departures: Section | None
+    departures: Section | None = None
     provenance: Section
     runs: Section
 
@@ -121,7 +121,6 @@ def _reproduction(folder: Path) -> Page:
         f"{test:,} test patches at {plan.data.side} px. {plan.about}",
         notice=notice,
         headlines=[typeset(file.headline) for file in files.values() if file.headline],
-        links=[],
         parts=parts,
         waiting=waiting,
         caveats=plan.data.caveats,
@@ -142,14 +141,11 @@ def _comparison(folder: Path) -> Page:
         title=f"Comparison: {file.title}",
         lede=f"{count(len(results.runs), 'run')} on {data.title}: {train:,} training and {test:,} "
         f"test patches at {data.side} px.",
-        notice="",
         headlines=_verdicts(results),
         links=_links(folder, [folder]),
         parts=[_study_section(file, results, folder)],
-        waiting=[],
         caveats=data.caveats,
         variance=_variance({file.name: file}, {".": results}),
-        departures=None,
         provenance=facts(None, [results]),
         runs=runs_table([results]),
     )
@@ -168,14 +164,10 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
         command="mfl report",
         title=folder.name,
         lede=f"{count(len(all_results), 'comparison')} of {count(runs, 'run')}.",
-        notice="",
-        headlines=[],
         links=_links(folder, studies),
         parts=[_study_section(files[name], result, folder) for name, result in results.items()],
-        waiting=[],
         caveats=list(dict.fromkeys(c for r in all_results for c in r.data.caveats)),
         variance=_variance(files, results),
-        departures=None,
         provenance=facts(None, all_results),
         runs=runs_table(all_results),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from morefromless.config import ViewsConfig
@@ -97,9 +98,7 @@ def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.
     order = rng.permutation(len(labels))
     # Sorted by position within the class, then by class: one of each, then a second of each ...
     position = np.empty(len(labels), np.int64)
-    for number in range(len(store.classes)):
-        members = order[labels[order] == number]
-        position[members] = np.arange(len(members))
+    position[order] = pd.Series(order).groupby(labels[order]).cumcount()
     chosen = np.lexsort((labels, position))[:count]
     rows: npt.NDArray[np.int64] = split_rows[chosen[np.argsort(labels[chosen], kind="stable")]]
     return rows

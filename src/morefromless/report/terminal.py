@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-MAX_NAMED_PATHS = 5
-"""Number of paths that are named after `Wrote`; the others are only counted."""
+from morefromless.errors import first_few
 
 
 def terminal() -> Console:
@@ -76,9 +75,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
 def show_written(paths: Sequence[Path]) -> None:
     """Print which files were written, the first few by name."""
-    named = ", ".join(map(str, paths[:MAX_NAMED_PATHS]))
-    more = f" and {len(paths) - MAX_NAMED_PATHS} more" if len(paths) > MAX_NAMED_PATHS else ""
-    say(f"Wrote {named}{more}.")
+    say(f"Wrote {first_few(paths, 5)}.")
 
 
 NUMBER_PATTERN = re.compile(r"[-\d\s.,\[\]+−<±†*]*")

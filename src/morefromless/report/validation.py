@@ -126,16 +126,15 @@ def _contrasts(result: Validation) -> Section:
 
 def _notes(result: Validation) -> list[str]:
     internal, external = result.internal, result.external
+    sides = {"Internal": internal, "External": external}
     lines = []
-    for side, results in zip(SIDES, (internal, external), strict=True):
+    for side, results in sides.items():
         data = results.data
         groups = "groups not known" if data.groups is None else count(data.groups, "group")
-        lines.append(
-            f"{side.capitalize()}: {data.patches['test']:,} test patches of {data.title}, {groups}."
-        )
+        lines.append(f"{side}: {data.patches['test']:,} test patches of {data.title}, {groups}.")
         for task, classes in data.classes.items():
             counts = ", ".join(f"'{name}' {test:,}" for name, (_, test) in classes.items())
-            lines.append(f"{side.capitalize()}, test patches of task {task}: {counts}.")
+            lines.append(f"{side}, test patches of task {task}: {counts}.")
     summaries = [*internal.summaries, *external.summaries]
     return [
         *lines,
@@ -149,8 +148,6 @@ def _notes(result: Validation) -> list[str]:
         "features) of all test patches, labelled or not. Compare it only within a row. External "
         "above internal is a shift, for example of stain or scanner.",
         *([TESTS.format(units=unit_names(summaries))] if internal.contrasts else []),
-        *(f"Internal: {note}" for note in floor_notes(internal)),
-        *(f"External: {note}" for note in floor_notes(external)),
-        *(f"Internal: {caveat}" for caveat in internal.caveats),
-        *(f"External: {caveat}" for caveat in external.caveats),
+        *(f"{side}: {note}" for side, results in sides.items() for note in floor_notes(results)),
+        *(f"{side}: {caveat}" for side, results in sides.items() for caveat in results.caveats),
     ]

@@ -63,6 +63,8 @@ class Manifest(Source):
     Row numbers in messages are those of a spreadsheet: the header is row 1.
     """
 
+    fork_safe = True
+
     def __init__(
         self,
         path: str,
@@ -75,10 +77,6 @@ class Manifest(Source):
         self.path = Path(path).expanduser()
         self.label, self.group = label, group
         self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
-
-    @property
-    def fork_safe(self) -> bool:
-        return True
 
     def datasheet(self) -> Datasheet:
         loaded = self._loaded

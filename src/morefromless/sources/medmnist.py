@@ -31,13 +31,11 @@ class Medmnist(Source):
     Yang et al. (2023), MedMNIST v2, doi:10.1038/s41597-022-01721-8; PathMNIST is CC BY 4.0.
     """
 
+    fork_safe = True
+
     def __init__(self, path: str) -> None:
         self.path = Path(path).expanduser()
         self.is_pathmnist = self.path.stem.lower().startswith("pathmnist")
-
-    @property
-    def fork_safe(self) -> bool:
-        return True
 
     def datasheet(self) -> Datasheet:
         numbers = sorted({int(v) for _, labels in self._arrays.values() for v in np.unique(labels)})

@@ -153,10 +153,8 @@ class Spatial(Source):
         if spot.reason is not None:
             raise UnreadablePatch(spot.reason)
         image = self._images.get(spot.image, lambda: read_section_image(spot.image))
-        rows, columns = (
-            slice(spot.top, spot.top + self.patch),
-            slice(spot.left, spot.left + self.patch),
-        )
+        rows = slice(spot.top, spot.top + self.patch)
+        columns = slice(spot.left, spot.left + self.patch)
         return {"he": image[rows, columns].copy(), "expression": spot.expression}
 
     def shape(self, item: Item) -> tuple[int, int]:

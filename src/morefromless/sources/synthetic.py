@@ -47,6 +47,8 @@ class Synthetic(Source):
     Raises `ConfigError` for values out of range.
     """
 
+    fork_safe = True
+
     patches: int = 900
     patients: int = 30
     size: int = 64
@@ -86,10 +88,6 @@ class Synthetic(Source):
             classes={name: NCT_CRC[name] for name in self._classes},
             scheme=PANNUKE if self._typed else None,
         )
-
-    @property
-    def fork_safe(self) -> bool:
-        return True
 
     def items(self) -> Sequence[Item]:
         """All patches. Patients alternate, and the patches of a patient cycle through classes."""

@@ -38,10 +38,6 @@ class Rng:
         """One number, uniform in [low, high)."""
         return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
 
-    def integer(self, low: int, high: int) -> int:
-        """One integer from low ... high - 1."""
-        return int(self.uniform(low, high))
-
     def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
         return self.uniform(0.0, 1.0) < probability
@@ -63,7 +59,7 @@ class Rng:
 
     def direction(self) -> tuple[float, float]:
         """One unit vector of random direction."""
-        angle = self.integer(0, _DIRECTIONS)
+        angle = int(self.uniform(0, _DIRECTIONS))
         return float(COSINE[angle]), float(SINE[angle])
 
 

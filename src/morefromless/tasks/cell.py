@@ -1,6 +1,6 @@
 """The most frequent type of nucleus in a patch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
@@ -39,15 +39,11 @@ class Cell(Task):
     untyped: Literal["count", "exclude"] = "count"
 
     def __post_init__(self) -> None:
-        allowed = {
-            "by": get_args(Literal["number", "area"]),
-            "ties": get_args(Literal["first", "lowest"]),
-            "untyped": get_args(Literal["count", "exclude"]),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
+        for field in fields(self):
+            value, words = getattr(self, field.name), get_args(field.type)
+            if value not in words:
                 raise ConfigError(
-                    f"cell:{name}={getattr(self, name)} is not known; give {' or '.join(values)}."
+                    f"cell:{field.name}={value} is not known; give {' or '.join(words)}."
                 )
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], Codes]:

@@ -133,14 +133,10 @@ def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability
     """
     available = {name: store.has(view.array) for name, view in pair.modalities.items()}
     if config.pairing.pairs < 1 and "privileged" in available:
-        privileged_rows = np.flatnonzero(available["privileged"])
-        privileged_rows = np.random.default_rng(config.seed).permutation(
-            privileged_rows[np.isin(privileged_rows, store.indices("train"))]
-        )
+        train = store.indices("train")
+        rows = np.random.default_rng(config.seed).permutation(train[available["privileged"][train]])
         selected = np.zeros(len(store.table), dtype=bool)
-        selected[privileged_rows[: max(2, round(config.pairing.pairs * len(privileged_rows)))]] = (
-            True
-        )
+        selected[rows[: max(2, round(config.pairing.pairs * len(rows)))]] = True
         available["privileged"] = selected
     return available
 

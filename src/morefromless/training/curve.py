@@ -21,7 +21,6 @@ from morefromless import files
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, represent
 from morefromless.probes.ridge import fit_ridge_probe
-from morefromless.runs import Run
 
 MAX_PATCHES = 2000
 """Maximum number of training patches, and of test patches, per point."""
@@ -60,10 +59,8 @@ class Curve(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
             earlier = pd.read_csv(self.path)
-            earlier = earlier[
-                earlier["step"] <= trainer.global_step
-            ]  # later steps are trained again
-            self.points = earlier.to_dict("records")  # type: ignore[assignment]
+            kept = earlier[earlier["step"] <= trainer.global_step]  # later steps are trained again
+            self.points = kept.to_dict("records")  # type: ignore[assignment]
         if not self.points:
             self._measure(trainer, pl_module)
 
@@ -102,13 +99,6 @@ class Curve(pl.Callback):
         if (name, split) not in self.images:
             self.images[name, split] = list(encoder.batches(self.store, rows, device))
         return self.images[name, split]
-
-
-def curve_of(
-    encoders: Mapping[str, FrozenEncoder], store: Store, run: Run, every: int, total: int
-) -> Curve | None:
-    """The learning curve of a run, or None if `every` is 0."""
-    return Curve(encoders, store, run.path / "curve.csv", every, total) if every else None
 
 
 def _sample(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

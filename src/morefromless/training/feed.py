@@ -91,9 +91,6 @@ class Feed(Dataset[Batch]):
             batch |= {name: self._read(name, rows) for name in self.pair.arrays}
         return batch
 
-    def __getitem__(self, position: int) -> Batch:
-        return self.__getitems__([position])
-
     def images(self, batch: Batch) -> dict[str, Tensor]:
         """Inputs by branch of a batch that is already on the device, on the same device."""
         if self.residency == "nothing":

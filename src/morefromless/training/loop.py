@@ -17,6 +17,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.devices import check_compile, check_precision, resolve_device
 from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import build_metadata
 from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
@@ -157,8 +158,11 @@ class Learner(pl.LightningModule):
 
 
 @without_hints()
-def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
-    """Train from the run's checkpoint, or from the start, to the end, and save the weights."""
+def fit(learner: Learner, run: Run, encoders: Mapping[str, FrozenEncoder], store: Store) -> None:
+    """Train from the run's checkpoint, or from the start, to the end, and save the weights.
+
+    If the run records learning curves, they are those of `encoders` on the patches of `store`.
+    """
     config, steps = learner.config, learner.steps
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare(learner.network, config.machine)
@@ -167,7 +171,10 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
         synchronise(learner.network, device)
     clock = Clock()
     progress = Progress(steps.total, steps.per_epoch, run.path.name, lambda: learner.logged)
-    trainer = _trainer(config, run, device, [progress, clock, *([curve] if curve else [])])
+    callbacks: list[Callback] = [progress, clock]
+    if every := config.machine.probe_every:
+        callbacks.append(Curve(encoders, store, run.path / "curve.csv", every, steps.total))
+    trainer = _trainer(config, run, device, callbacks)
     steps.first_step = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
     checkpoint = run.resumable_checkpoint()

@@ -1,7 +1,5 @@
 """Self-supervised training of paired branches."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,13 +18,11 @@ from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.torch_state import seed_generators
 from morefromless.training.checks import (
-    Availability,
     available_views,
     check,
     pair_of,
     training_rows,
 )
-from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import effective_rank, spread
 from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.gather import gather
@@ -56,70 +52,57 @@ def pretrain(config: RunConfig) -> Run:
     steps = Steps.of(config, store, rows)
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
-        if not run.done:
-            _train(
-                run, config, store, curve_store, availability, plans, objective, rows, steps, device
+        if run.done:
+            return run
+        seed_generators(config.seed, device)
+        branches = Branches(plans, config.pairing.width)
+        network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
+        frozen = {
+            plan.name: _frozen_features(
+                branches[plan.name].encoder, plan, store, rows, config, device
             )
-    return run
-
-
-def _train(
-    run: Run,
-    config: RunConfig,
-    store: Store,
-    curve_store: Store,
-    availability: Availability,
-    plans: Sequence[Plan],
-    objective: Objective,
-    rows: npt.NDArray[np.int64],
-    steps: Steps,
-    device: torch.device,
-) -> None:
-    seed_generators(config.seed, device)
-    branches = Branches(plans, config.pairing.width)
-    network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
-    frozen = {
-        plan.name: _frozen_features(branches[plan.name].encoder, plan, store, rows, config, device)
-        for plan in plans
-        if plan.frozen
-    }
-    trained_plans = [plan for plan in plans if not plan.frozen]
-    pair = pair_of(config, trained_plans)
-    feed = Feed(
-        store,
-        rows,
-        pair,
-        device,
-        choose_residency(store, pair, len(rows), device, config.machine.resident * 1e9)[0],
-        frozen=frozen,
-        availability={name: has[rows] for name, has in availability.items() if not has[rows].all()},
-    )
-
-    def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
-        available = feed.available_views(batch)
-        outputs = embed_in_parts(branches, images, config.pairing.accumulate or 1, available)
-        embeddings = {name: gather(z) for name, z in outputs.items()}
-        result = (
-            pairwise_loss(objective, embeddings, available)
-            if available
-            else objective(list(embeddings.values()))
-        )
-        return result, lambda: {
-            f"{measure.__name__}/{name}": measure(embedding)
-            for name, embedding in embeddings.items()
-            for measure in (spread, effective_rank)
+            for plan in plans
+            if plan.frozen
         }
-
-    learner = Learner(network, feed, config, steps, loss)
-    encoders = {
-        plan.name: FrozenEncoder(
-            branches[plan.name].encoder, plan.modality, plan.size, plan.name, run.path
+        trained_plans = [plan for plan in plans if not plan.frozen]
+        pair = pair_of(config, trained_plans)
+        feed = Feed(
+            store,
+            rows,
+            pair,
+            device,
+            choose_residency(store, pair, len(rows), device, config.machine.resident * 1e9)[0],
+            frozen=frozen,
+            availability={
+                name: has[rows] for name, has in availability.items() if not has[rows].all()
+            },
         )
-        for plan in trained_plans
-        if plan.name in config.arm.encoders
-    }
-    curve = curve_of(encoders, curve_store, run, config.machine.probe_every, steps.total)
-    fit(learner, run, curve)
+
+        def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
+            available = feed.available_views(batch)
+            outputs = embed_in_parts(branches, images, config.pairing.accumulate or 1, available)
+            embeddings = {name: gather(z) for name, z in outputs.items()}
+            result = (
+                pairwise_loss(objective, embeddings, available)
+                if available
+                else objective(list(embeddings.values()))
+            )
+            return result, lambda: {
+                f"{measure.__name__}/{name}": measure(embedding)
+                for name, embedding in embeddings.items()
+                for measure in (spread, effective_rank)
+            }
+
+        learner = Learner(network, feed, config, steps, loss)
+        encoders = {
+            plan.name: FrozenEncoder(
+                branches[plan.name].encoder, plan.modality, plan.size, plan.name, run.path
+            )
+            for plan in trained_plans
+            if plan.name in config.arm.encoders
+        }
+        fit(learner, run, encoders, curve_store)
+    return run
 
 
 def _frozen_features(

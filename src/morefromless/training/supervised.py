@@ -3,9 +3,6 @@
 import time
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from morefromless.config import RunConfig
@@ -14,13 +11,12 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.identity import run_key, with_run_folder
 from morefromless.objectives import Loss
-from morefromless.pairs import Pair, build_modality
+from morefromless.pairs import build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 from morefromless.torch_state import seed_generators
 from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
-from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import Measure
 from morefromless.training.feed import Batch, Feed, choose_residency
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
@@ -46,8 +42,31 @@ def supervise(config: RunConfig) -> Run:
     steps = Steps.of(config, store, rows)
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
-        if not run.done:
-            _train(run, config, store, pair, rows, steps, device)
+        if run.done:
+            return run
+        seed_generators(config.seed, device)
+        channels = pair.modalities["primary"].channels
+        classifier = Classifier(config.train.encoder, len(store.classes), channels)
+        if config.arm.pretraining_arm:
+            pretrained = load_encoders(pretrained_run(config))["primary"].encoder
+            classifier.encoder.load_state_dict(pretrained.state_dict())
+        loss_of = criterion(config, store, device)
+
+        def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
+            logits, result = loss_of(classifier, images, batch)
+            return result, lambda: {
+                "train_accuracy": Measure((logits.argmax(1) == batch["label"]).float().mean())
+            }
+
+        residency, _ = choose_residency(
+            store, pair, len(rows), device, config.machine.resident * 1e9
+        )
+        feed = Feed(store, rows, pair, device, residency)
+        learner = Learner(classifier, feed, config, steps, loss)
+        frozen = FrozenEncoder(
+            classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
+        )
+        fit(learner, run, {"primary": frozen}, store)
     return run
 
 
@@ -66,36 +85,3 @@ def pretrained_run(config: RunConfig) -> Run:
     if study_run.done and study_run.record.key == run_key(start, store.hash):
         return study_run
     return pretrain(replace(start, out=config.out / "self-supervised"))
-
-
-def _train(
-    run: Run,
-    config: RunConfig,
-    store: Store,
-    pair: Pair,
-    rows: npt.NDArray[np.int64],
-    steps: Steps,
-    device: torch.device,
-) -> None:
-    seed_generators(config.seed, device)
-    channels = pair.modalities["primary"].channels
-    classifier = Classifier(config.train.encoder, len(store.classes), channels)
-    if config.arm.pretraining_arm:
-        pretrained = load_encoders(pretrained_run(config))["primary"].encoder
-        classifier.encoder.load_state_dict(pretrained.state_dict())
-    loss_of = criterion(config, store, device)
-
-    def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
-        logits, result = loss_of(classifier, images, batch)
-        return result, lambda: {
-            "train_accuracy": Measure((logits.argmax(1) == batch["label"]).float().mean())
-        }
-
-    residency, _ = choose_residency(store, pair, len(rows), device, config.machine.resident * 1e9)
-    feed = Feed(store, rows, pair, device, residency)
-    learner = Learner(classifier, feed, config, steps, loss)
-    frozen = FrozenEncoder(
-        classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
-    )
-    curve = curve_of({"primary": frozen}, store, run, config.machine.probe_every, steps.total)
-    fit(learner, run, curve)

@@ -16,10 +16,12 @@ _YIQ = torch.tensor(
 _RGB = torch.linalg.inv(_YIQ)
 
 
-def jitter(
-    images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
-) -> Tensor:
-    """Apply brightness, contrast, saturation and hue in this order, as one 3 x 3 matrix per patch.
+def colour_maps(
+    brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation and hue in this order, as one 3 x 3 matrix per patch.
+
+    Returns colour matrices (B, 3, 3), and (B,) the factor of the patch's mean luma that is added.
 
     Brightness multiplies. Contrast scales about the patch's mean luma. Saturation scales about each
     pixel's luma. Hue rotates the chroma by `hue` of a full turn. In YIQ, all four are linear: luma
@@ -27,15 +29,6 @@ def jitter(
     and rotated. Differences from torchvision's ColorJitter: hue is rotated in YIQ and not in HSV
     (luma is kept, no sextants are computed), the order is fixed, no step is clipped.
     """
-    matrices, offset_factors = colour_maps(brightness, contrast, saturation, hue)
-    return map_colours(images, matrices, offset_factors, torch.empty_like(images))
-
-
-def colour_maps(
-    brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Parameters of `jitter` for B patches: colour matrices (B, 3, 3), and (B,) the factor of the
-    patch's mean luma that is added."""
     to_yiq, from_yiq = (matrix.to(hue, non_blocking=True) for matrix in (_YIQ, _RGB))
     luma = brightness * contrast
     cos = luma * saturation * (2 * torch.pi * hue).cos()
@@ -46,16 +39,15 @@ def colour_maps(
     return from_yiq @ change.view(-1, 3, 3) @ to_yiq, (1 - contrast) * brightness
 
 
-def map_colours(images: Tensor, matrices: Tensor, offset_factors: Tensor, out: Tensor) -> Tensor:
-    """Apply `colour_maps` to images, write the result to the contiguous `out`, and return it."""
+def map_colours(images: Tensor, matrices: Tensor, offset_factors: Tensor, out: Tensor) -> None:
+    """Apply `colour_maps` to images, and write the result to the contiguous `out`."""
     offsets = offset_factors * (images.mean((2, 3)) @ _YIQ[0].to(images, non_blocking=True))
     flat = out.view(*out.shape[:2], -1)
     torch.baddbmm(offsets[:, None, None], matrices, images.flatten(2), out=flat)
-    return out
 
 
 def brightness_and_contrast(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    """As `jitter`, for any number of channels: contrast scales about the mean of all channels."""
+    """As `colour_maps`, for any number of channels: contrast is about the mean of all channels."""
     mean = images.mean((1, 2, 3))
     offset = (1 - contrast) * brightness * mean
     return images * per_patch(brightness * contrast) + per_patch(offset)
