@@ -110,6 +110,23 @@ def test_next_step_of_a_control_works(
     run_steps(steps, capsys)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("privileged", ["vector:5,array=v", "image:dapi,channels=1"])
+def test_next_step_of_headroom_works(
+    privileged: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path, {"he": "RGB", "v": None, "dapi": "L"})
+    assert run(["ingest", "table.csv", "store"]) == 0
+    assert run(["headroom", "store", "--privileged", privileged]) == 0
+    steps = commands(capsys.readouterr().out)
+    assert privileged in steps[0]
+    run_steps(steps, capsys)
+
+
 def run_steps(steps: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     tiny = {**TINY, "batch": 16, "epochs": 1}
     for words in steps:

@@ -28,17 +28,24 @@ def next_step(store: Store, cohort: bool) -> str:
         return f"{views}, then mfl validate STUDY {path}"
     if primary == privileged:  # `mfl compare` needs two modalities
         return f"{views}, then mfl train {path} --out RUN --kind symmetric --primary {primary}"
-    first, second = build_modality(primary), build_modality(privileged)
-    if second.vector:
-        options += ["--privileged-encoder", "mlp"]
+    encoder, sharing = pair_options(primary, privileged)
+    options += encoder
     cells = store.typed_nuclei and len(tissue_classes(store.classes)) == 1
     if store.unlabelled and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
-    if second.vector or first.channels != second.channels:  # weights cannot be shared
-        options += ["--sharing", "independent"]
+    options += sharing
     if cells:
         options += ["--tasks", "cell"]
     return f"{views}, then mfl compare {path} {shlex.join(options)}".rstrip()
+
+
+def pair_options(primary: str, privileged: str) -> tuple[list[str], list[str]]:
+    """Return the encoder and the sharing that a pair of modalities needs, as options; both are
+    empty if the defaults work."""
+    first, second = build_modality(primary), build_modality(privileged)
+    encoder = ["--privileged-encoder", "mlp"] if second.vector else []
+    shareable = not second.vector and first.channels == second.channels
+    return encoder, [] if shareable else ["--sharing", "independent"]
 
 
 DEFAULT_PAIR = Arm.primary, Arm.privileged

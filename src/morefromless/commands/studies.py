@@ -1,5 +1,6 @@
 """Commands that train encoders, compare them and report on them."""
 
+import shlex
 from itertools import chain
 
 from morefromless.config import (
@@ -168,6 +169,7 @@ def represent(config: RepresentConfig) -> None:
 def headroom(config: HeadroomConfig) -> None:
     """Estimate what a privileged view could add, without training."""
     from morefromless.analysis.headroom import measure_headroom
+    from morefromless.commands.next_step import pair_options
     from morefromless.report import headroom
 
     check_out(config.out)
@@ -175,9 +177,10 @@ def headroom(config: HeadroomConfig) -> None:
     headroom.report(result).show()
     say()
     show_written(headroom.write(result))
-    options = f"--primary {config.primary} --privileged {config.privileged}"
-    options += f" --tasks {config.task}" if config.task != "tissue" else ""
-    say(f"Next: mfl compare {shell_quote(config.store)} {options}")
+    options = ["--primary", config.primary, "--privileged", config.privileged]
+    options += chain.from_iterable(pair_options(config.primary, config.privileged))
+    options += ["--tasks", config.task] if config.task != "tissue" else []
+    say(f"Next: mfl compare {shell_quote(config.store)} {shlex.join(options)}")
 
 
 def reproduce(config: ReproduceConfig) -> None:
