@@ -36,6 +36,7 @@ from morefromless.ingest.report import IngestReport
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
+from morefromless.ingest.tiling import remove_other_surveys
 from morefromless.locks import locked
 from morefromless.progress import Bar
 from morefromless.sources import Item, Source
@@ -213,6 +214,7 @@ def _build(
             assemble(work / "store", rows, selection, datasheet, provenance)
         with files.raising_storage_errors(config.store):
             if (work / "slides").is_dir():
+                remove_other_surveys(work / "slides", source.files())
                 _remove(work / "store" / "slides")  # left by an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)
