@@ -140,6 +140,12 @@ def _labels_differ(root: Path) -> Path:
     return root / "split"
 
 
+def _no_images(root: Path) -> Path:
+    (root / "slides").mkdir()
+    (root / "slides" / "a.svs").touch()
+    return root / "slides"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -153,6 +159,7 @@ def _labels_differ(root: Path) -> Path:
         (_empty_files, "None of the 2 patches can be used"),
         (_wrong_keys, "pictures"),
         (_labels_differ, "C"),
+        (_no_images, "no patches, only 1 x file ending in '.svs'; cut slides into tiles with mfl"),
     ],
     ids=[
         "missing",
@@ -165,6 +172,7 @@ def _labels_differ(root: Path) -> Path:
         "0 bytes",
         "npz keys",
         "labels differ",
+        "slides",
     ],
 )
 def test_unusable_sources_are_refused(
