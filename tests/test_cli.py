@@ -74,6 +74,28 @@ def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixtu
     assert len(output.splitlines()) > 8
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "s", "--out", "r", "--epochs", "2.5"], "'2.5' is not a whole number."),
+        (["ingest", "p", "s", "--resize", "33.5"], "'33.5' is not a whole number."),
+        (["train", "s", "--out", "r", "--lr", "fast"], "'fast' is not a number."),
+        (["tile", "p", "s", "--low-power", "2,5"], "'2,5' is not a number."),
+    ],
+    ids=["int", "int or none", "float", "float or none"],
+)
+def test_mistyped_number_is_named_in_plain_words(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(words)
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Got errors" not in printed
+    assert "None" not in printed
+
+
 def test_mistyped_option_gets_suggestions(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(["compare", "store", "--epoch", "3"])
@@ -140,6 +162,12 @@ def _labels_differ(root: Path) -> Path:
     return root / "split"
 
 
+def _no_images(root: Path) -> Path:
+    (root / "slides").mkdir()
+    (root / "slides" / "a.svs").touch()
+    return root / "slides"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -153,6 +181,7 @@ def _labels_differ(root: Path) -> Path:
         (_empty_files, "None of the 2 patches can be used"),
         (_wrong_keys, "pictures"),
         (_labels_differ, "C"),
+        (_no_images, "no patches, only 1 x file ending in '.svs'; cut slides into tiles with mfl"),
     ],
     ids=[
         "missing",
@@ -165,6 +194,7 @@ def _labels_differ(root: Path) -> Path:
         "0 bytes",
         "npz keys",
         "labels differ",
+        "slides",
     ],
 )
 def test_unusable_sources_are_refused(

@@ -130,7 +130,7 @@ def test_next_step_of_headroom_works(
     monkeypatch.chdir(tmp_path)
     table(tmp_path, {"he": "RGB", "rna": None, "dapi": "L"})
     assert run(["ingest", "table.csv", "store"]) == 0
-    options = ["--primary", primary, "--privileged", privileged, "--components", "3"]
+    options = ["--primary", primary, "--privileged", privileged]
     with warnings.catch_warnings(action="error"):
         assert run(["headroom", "store", *options]) == 0
     (step,) = commands(capsys.readouterr().out)

@@ -42,17 +42,18 @@ class RunBusy(TrainingError):
     """A run that another process is training."""
 
 
-def none_usable(count: int, reason: str, number: int) -> DataError:
-    """Error for when none of `count` patches can be used, `number` of them for the most frequent
-    reason.
+def none_usable(count: int, reason: str, number: int, unit: str = "patch") -> DataError:
+    """Error for when none of `count` patches (or slides) can be used, `number` of them for the most
+    frequent reason.
 
     >>> str(none_usable(1, "grey image: convert to RGB", 1))
     "No patch can be used; the reason is 'grey image: convert to RGB'."
     """
     if count == 1:
-        return DataError(f"No patch can be used; the reason is '{reason}'.")
+        return DataError(f"No {unit} can be used; the reason is '{reason}'.")
+    units = "patches" if unit == "patch" else f"{unit}s"
     return DataError(
-        f"None of the {count:,} patches can be used; the most frequent reason, for {number:,}, is "
+        f"None of the {count:,} {units} can be used; the most frequent reason, for {number:,}, is "
         f"'{reason}'."
     )
 

@@ -20,11 +20,9 @@ from morefromless.errors import ConfigError, TrainingError, first_few
 from morefromless.files import nearest_existing
 from morefromless.network_size import network_bytes
 from morefromless.progress import Bar
-from morefromless.runs import Run, State
+from morefromless.runs import PLANNED_FILE, Run, State
 from morefromless.workers import Outcome, outcomes
 
-PLANNED_FILE = "planned.json"
-"""File with the folders of a study's runs, relative to the study's folder."""
 POLL_SECONDS = 5.0
 """Seconds between two checks of runs that other processes train."""
 

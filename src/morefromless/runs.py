@@ -51,6 +51,9 @@ from morefromless.specs import refuse_outside
 State = Literal["done", "running", "failed", "begun", "waiting"]
 """State of a run on disk: `begun` was interrupted and can resume, `waiting` was never started."""
 
+PLANNED_FILE = "planned.json"
+"""File of a study with the folders of its runs, relative to the study's folder."""
+
 FILES_BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
 """Files that a run's folder may have before its run.json exists."""
 
@@ -327,7 +330,7 @@ def missing_results_remedy(folder: Path, writers: str = "mfl compare") -> str:
     >>> missing_results_remedy(Path("nowhere"))
     'give a folder that mfl compare wrote'
     """
-    if (folder / "runs").is_dir():
+    if (folder / PLANNED_FILE).is_file() or (folder / "runs").is_dir():
         return "mfl compare has not written them yet: run it again to resume"
     return f"give a folder that {writers} wrote"
 

@@ -144,6 +144,9 @@ def test_all_files_are_written(config: RepresentConfig, tmp_path: Path) -> None:
         "test patches in 1 batch;" in report.notes[0]
     )  # 45 patches are too few for a batch of 128
     assert "standard deviations are over combinations of 2 runs" in report.notes[1]
+    assert "'random' means untrained" in report.notes[2]
+    trained = [pair for pair in result.cka if "random" not in (pair.a, pair.b)]
+    assert "'random'" not in " ".join(similarities.report(replace(result, cka=trained)).notes)
     saved = json.loads((result.out / "representations.json").read_text())
     first = result.cka[0]
     assert (saved["cka"][0]["combinations"], saved["cka"][0]["sd"]) == (1, None)

@@ -145,6 +145,15 @@ def test_arguments_of_timm_are_checked(tmp_path: Path) -> None:
         build_encoder(f"test_resnet:checkpoint_path={tmp_path}")
 
 
+def test_error_of_the_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Please check your connection.")
+
+    monkeypatch.setattr("timm.create_model", refuse)
+    with pytest.raises(ConfigError, match=r"check your connection; without network access"):
+        build_encoder("test_resnet")
+
+
 def test_tagged_names_and_hub_names_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(build_encoder("test_resnet.r160_in1k:output_stride=16"), Timm)
     arguments = {}

@@ -15,6 +15,8 @@ from morefromless.evaluation.metrics import confusion_metric, probability_metric
 from morefromless.evaluation.paired import holm
 from morefromless.evaluation.results import COLUMNS, Results
 from morefromless.report.study import write_study
+from morefromless.runner import save_planned
+from morefromless.runs import PLANNED_FILE
 from morefromless.study import Study
 
 
@@ -110,6 +112,10 @@ def test_invalid_types_are_refused(results: Results, tmp_path: Path, name: str, 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"contains no results .* give a folder"):
         Results.load(tmp_path)
+    save_planned([], tmp_path)  # interrupted before the first run began
+    with pytest.raises(ConfigError, match=r"contains no results .* mfl compare has not written"):
+        Results.load(tmp_path)
+    (tmp_path / PLANNED_FILE).unlink()
     (tmp_path / "runs").mkdir()
     with pytest.raises(ConfigError, match=r"contains no results .* mfl compare has not written"):
         Results.load(tmp_path)

@@ -146,6 +146,9 @@ def test_invalid_input_is_refused(options: ReproduceConfig, tmp_path: Path) -> N
         Plan.of(replace(options, store=tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="downsample:64 is larger than the patches of 32 pixels"):
         Plan.of(replace(options, sides=(64, 4)))
+    patches = len(Plan.of(options).setting.store.indices("train"))
+    with pytest.raises(ConfigError, match=r"few-pairs cannot be run on .*: --batch \d+ is larger"):
+        Plan.of(replace(options, batch=patches // 2))
 
 
 class Plain(Synthetic):

@@ -215,6 +215,15 @@ def test_other_files_in_a_folder_of_patches_are_counted(
     assert notes == ["Skipped in patches: 1 x file ending in '.gif'."]
 
 
+def test_folder_without_images_is_refused(run: Run, tmp_path: Path) -> None:
+    frozen = load_encoder(run.path)
+    with pytest.raises(DataError, match=r"has no patches; check the path"):
+        open_inputs(tmp_path, frozen)
+    (tmp_path / "patches.npz").touch()
+    with pytest.raises(DataError, match=r"no patches, only 1 x file ending in '\.npz'; check the"):
+        open_inputs(tmp_path, frozen)
+
+
 def test_unreadable_folders_are_counted(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

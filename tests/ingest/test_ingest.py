@@ -518,6 +518,9 @@ def test_changed_store_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"he\.npy of .* damaged at patch B/009"):
         Store.open(tmp_path / "store")
+    path.unlink()
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged; remove .* ingest again"):
+        ingest(Folder(str(tmp_path / "source")), tmp_path / "store", progress=False)
 
 
 @pytest.mark.parametrize("linked", [False, True])

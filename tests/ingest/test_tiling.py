@@ -187,7 +187,8 @@ def test_single_slide_without_scale_is_refused(
 ) -> None:
     slide = write_ome(tmp_path / "a.ome.tif", drawn(1024), um_per_px=None)
     assert tile([slide], tmp_path / "store") == 2
-    assert "give it with --um-per-px" in capsys.readouterr().err
+    assert "No slide can be used; the reason is 'magnification" in (err := capsys.readouterr().err)
+    assert "give it with --um-per-px" in err
     assert tile([slide], tmp_path / "store", "--annotations", str(tmp_path / "none")) == 2
     assert "There is no folder" in capsys.readouterr().err
     assert tile([slide], tmp_path / "store", "--um-per-px", "4") == 0
@@ -231,6 +232,29 @@ def test_finished_work_is_not_repeated(
     other_config = TileConfig(paths=paths, mpp=8, size=32, workers=1)
     with pytest.raises(DataError, match="was not made from these slides with these options"):
         Tiles(other_config).items()
+
+
+def test_a_store_has_no_surveys_of_an_earlier_choice_of_slides(
+    slides: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        patch.setattr("morefromless.ingest.survey", interrupt)
+        assert tile(slides, store) == 130
+    work = tmp_path / "store.partial/slides"
+    assert {path.name for path in work.glob("*.png")} == {"a.png", "b.png"}
+    assert tile(slides, store, "--mpp", "1") == 2
+    expected = "None of the 2 slides can be used; the most frequent reason, for 2, is 'too coarse"
+    assert expected in capsys.readouterr().err
+    assert not list(work.glob("*.png"))  # they would show other tiles
+    assert tile(slides[:1], store) == 0
+    assert {path.name for path in (store / "slides").iterdir()} == {"a.json", "a.png"}
 
 
 def test_kill_between_the_last_two_renames_is_repaired(

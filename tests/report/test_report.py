@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from morefromless import cli, experiments, report
+from morefromless import cli, experiments, files, report
 from morefromless.errors import ConfigError
 from morefromless.experiments import experiment_names
 from morefromless.report.content import CellFile, ExperimentFile
+from morefromless.report.folders import VALIDATION_FILE
 from morefromless.report.parts import build_experiment_section
 from morefromless.report.report import write_overview, write_report
 from morefromless.report.study import write_study
@@ -163,6 +164,19 @@ def test_comparison_has_a_page(tmp_path: Path) -> None:
         "79.0 [77.0, 81.0]",
     ]
     assert not re.search(r"paper \d|our controls", page.html)
+
+
+def test_validation_names_both_stores(tmp_path: Path) -> None:
+    study = results()
+    cohort = replace(study.data, title="cohort", patches={"train": 0, "val": 0, "test": 45})
+    replace(study, data=cohort).save(tmp_path)
+    files.write_text(tmp_path / VALIDATION_FILE, "Tables.")
+    page = Page(tmp_path)
+    assert page.has("External validation: ")
+    assert page.has(f" on {study.config.store}, evaluated on cohort: 45 test patches at ")
+    assert not page.has("mfl compare")
+    assert not page.has("0 training")
+    assert f'href="{VALIDATION_FILE}"' in page.html
 
 
 def test_marks_are_explained_on_the_page(tmp_path: Path) -> None:

@@ -73,8 +73,7 @@ class Headroom:
 def measure_headroom(config: HeadroomConfig) -> Headroom:
     """Compute features of both views, fit probes, and predict dense features from sparse ones.
 
-    Raises `ConfigError` or `DataError` if test patches or labels are missing, or if there are
-    fewer training patches, or fewer dense features, than components.
+    Raises `ConfigError` or `DataError` if test patches or labels are missing.
     """
     store = Store.open(config.store)
     views = [build_modality(config.primary), build_modality(config.privileged)]
@@ -89,21 +88,12 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
             f"The labelled training patches of {store.path} that have both views belong to fewer "
             "than two classes; label patches of another class."
         )
-    if len(train) < config.components:
-        raise ConfigError(
-            f"--components {config.components} is more than the {len(train)} labelled training "
-            "patches; give fewer."
-        )
     sparse, dense = (
         _standardise(*_features(spec, store, config))
         for spec in (config.primary, config.privileged)
     )
-    width = dense[0].shape[1]
-    if width < config.components:
-        raise ConfigError(
-            f"--components {config.components} is more than the {width} dense features; give fewer."
-        )
-    axes, variances = principal_axes(dense[0], config.components)
+    most = min(len(train) - 1, dense[0].shape[1])  # centred features of n patches have rank n - 1
+    axes, variances = principal_axes(dense[0], min(config.components, most))
     target = dense[0] @ axes
     train_predictions, test_predictions = predict_out_of_fold(
         sparse[0], target, sparse[1], store.groups("train")

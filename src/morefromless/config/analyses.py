@@ -162,8 +162,8 @@ class HeadroomConfig:
     size: int | None = None
     """Input size of that encoder in px; by default the size that it was trained at."""
     components: int = 64
-    """Number of principal components of the dense features that are predicted from the sparse
-    features."""
+    """Maximum number of principal components of the dense features that are predicted from the
+    sparse features."""
     device: Device = "auto"
     """Device that runs the pretrained encoder."""
 

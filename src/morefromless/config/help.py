@@ -3,12 +3,13 @@
 import dataclasses
 import types
 import typing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 File = Annotated[Path, "FILE"]
 """Path of a file; any other path is a folder."""
@@ -46,7 +47,37 @@ def explain_options(kind: type) -> None:
             metavar=_placeholder(field, hint) if _positional(hint) else _type_word(hint),
             help_behavior_hint=_default(field),
         )
-        kind.__annotations__[field.name] = Annotated[hint, help]
+        number = _number(hint)
+        kind.__annotations__[field.name] = (
+            Annotated[hint, help] if number is None else Annotated[hint, help, number]
+        )
+
+
+def _number(hint: Any) -> PrimitiveConstructorSpec[Any] | None:
+    """Return how to parse a number, or None for other types. Errors of tyro name Python's types."""
+    for kind, words in {int: "a whole number", float: "a number"}.items():
+        if hint in (kind, kind | None):
+            return PrimitiveConstructorSpec(
+                nargs=1,
+                metavar="NUMBER",
+                instance_from_str=partial(_parse_number, kind, words),
+                is_instance=lambda value: value is None or isinstance(value, int | float),
+                str_from_instance=lambda value: [str(value)],
+            )
+    return None
+
+
+def _parse_number(kind: type[int | float], words: str, given: list[str]) -> int | float:
+    """Parse the one word of `given`.
+
+    >>> _parse_number(float, "a number", ["2,5"])
+    Traceback (most recent call last):
+    ValueError: '2,5' is not a number.
+    """
+    try:
+        return kind(given[0])
+    except ValueError as error:
+        raise ValueError(f"'{given[0]}' is not {words}.") from error
 
 
 def _positional(hint: Any) -> bool:

@@ -129,8 +129,8 @@ def _create_network(
         ) from error
     except Exception as error:  # the Hub's client raises arbitrary errors
         raise ConfigError(
-            f"timm cannot create '{name}': {first_line(error)}; without network access, give the "
-            "name of a timm model and a local file, as in NAME:weights=FILE."
+            f"timm cannot create '{name}': {first_line(error).rstrip('.')}; without network "
+            "access, give the name of a timm model and a local file, as in NAME:weights=FILE."
         ) from error
     return network
 

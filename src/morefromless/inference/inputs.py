@@ -20,6 +20,7 @@ from morefromless.inference.patches import (
     is_picture,
 )
 from morefromless.inference.slides import SlidePatches, open_slides, open_tiles
+from morefromless.ingest.listing import no_patches
 from morefromless.ingest.opening import open_images
 
 MAX_PATCH_SIDE = 1024
@@ -125,7 +126,10 @@ def _open(
             return [ImagePatches(path)]
         except UnreadablePatch as error:
             raise DataError(f"{path} cannot be read: {error}.") from error
-    return [SourcePatches(path.name, open_images(name), frozen.modality)]
+    patches = SourcePatches(path.name, open_images(name), frozen.modality)
+    if not len(patches):
+        raise no_patches(str(path), patches.skipped_files)
+    return [patches]
 
 
 def _holds_slides(folder: Path) -> bool:

@@ -36,6 +36,7 @@ from morefromless.ingest.report import IngestReport
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
+from morefromless.ingest.tiling import remove_other_surveys
 from morefromless.locks import locked
 from morefromless.progress import Bar
 from morefromless.sources import Item, Source
@@ -101,6 +102,8 @@ def ingest(
         um_per_px=um_per_px,
     )
     items = list(source.items())  # a user's own class may return a generator
+    if not items:
+        raise listing.no_patches(source.datasheet().title, source.skipped_files())
     listing.check_listing(items, source.datasheet(), split)
     spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)
@@ -144,11 +147,11 @@ def _existing(path: Path, work: Path, provenance: dict[str, Any]) -> Store | Non
 
 
 def _open_matching(path: Path, provenance: dict[str, Any]) -> Store | None:
-    """The store at `path`, or None if there is no store of this provenance."""
-    try:
-        store = Store.open(path)
-    except DataError:
+    """The store at `path`, or None if there is no store of this provenance. Raises `DataError` if
+    the store is damaged."""
+    if not (path / "meta.json").is_file():
         return None
+    store = Store.open(path)
     return store if store.meta.provenance == provenance else None
 
 
@@ -214,6 +217,7 @@ def _build(
             assemble(work / "store", rows, selection, datasheet, provenance)
         with files.raising_storage_errors(config.store):
             if (work / "slides").is_dir():
+                remove_other_surveys(work / "slides", source.files())
                 _remove(work / "store" / "slides")  # left by an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)

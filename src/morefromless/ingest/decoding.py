@@ -79,9 +79,7 @@ def survey(
             if len(examples) == len(optional):
                 break
     if not usable:
-        kind, count = count_kinds(reasons.elements()).most_common(1)[0]
-        reason = next(reason for reason in reasons if reason.partition(":")[0] == kind)
-        raise none_usable(len(items), reason, count)
+        raise none_usable(len(items), *most_frequent(reasons))
     for name in optional:
         if name not in examples:
             why = [
@@ -266,3 +264,9 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
 def count_kinds(reasons: Iterable[str]) -> Counter[str]:
     """Count rejection reasons by kind, the words before the colon."""
     return Counter(reason.partition(":")[0] for reason in reasons)
+
+
+def most_frequent(reasons: Counter[str]) -> tuple[str, int]:
+    """Return the first reason of the most frequent kind, and the number of reasons of this kind."""
+    kind, count = count_kinds(reasons.elements()).most_common(1)[0]
+    return next(reason for reason in reasons if reason.partition(":")[0] == kind), count

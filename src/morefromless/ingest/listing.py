@@ -2,21 +2,34 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 from morefromless.data.labels import UNLABELLED, check_spellings, tissue_classes
+from morefromless.data.slide_files import SLIDE_ONLY_SUFFIXES
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 
 
+def no_patches(title: str, skipped: Mapping[str, int]) -> DataError:
+    """Error for when a source has no patches, only other files.
+
+    >>> str(no_patches("slides", {"file ending in '.svs'": 2}))
+    "slides has no patches, only 2 x file ending in '.svs'; cut slides into tiles with mfl tile."
+    """
+    only = ", ".join(f"{number:,} x {kind}" for kind, number in skipped.items())
+    slides = any(repr(suffix) in kind for suffix in SLIDE_ONLY_SUFFIXES for kind in skipped)
+    return DataError(
+        f"{title} has no patches{f', only {only}' if only else ''}; "
+        f"{'cut slides into tiles with mfl tile' if slides else 'check the path'}."
+    )
+
+
 def check_listing(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
     """Raise `DataError` if these items cannot make a store, regardless of their pixels."""
     title = datasheet.title
-    if not items:
-        raise DataError(f"{title} lists no patches; check the path.")
     duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if duplicates:
         raise DataError(

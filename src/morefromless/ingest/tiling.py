@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,8 @@ from morefromless.data.slides import Slide, rejection_reason
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch, none_usable
+from morefromless.ingest.decoding import most_frequent
 from morefromless.ingest.parallel import threaded
 from morefromless.ingest.preview import write_preview
 from morefromless.progress import Bar
@@ -93,6 +95,9 @@ class Tiles(Source):
 
     def items(self) -> Sequence[Item]:
         root = Path(os.path.commonpath([path.parent for path in self._slides.values()]))
+        reasons = Counter(survey.reason for survey in self._surveys.values() if survey.reason)
+        if reasons.total() == len(self._slides):
+            raise none_usable(len(self._slides), *most_frequent(reasons), "slide")
         items = []
         for name, path in self._slides.items():
             origin = path.relative_to(root).as_posix()
@@ -175,11 +180,23 @@ def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
     """
     slides: dict[str, Path] = {}
     for path in paths:
-        name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
-        name = re.sub(r"\.ome$", "", name)
+        name = slide_name(path)
         if slides.setdefault(name, path.absolute()) != path.absolute():
             raise DataError(f"{slides[name]} and {path} are both named {name}; rename one.")
     return slides
+
+
+def slide_name(path: Path) -> str:
+    name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
+    return re.sub(r"\.ome$", "", name)
+
+
+def remove_other_surveys(folder: Path, paths: Sequence[Path]) -> None:
+    """Remove what an interrupted or failed command left for slides that are not among `paths`."""
+    names = {slide_name(path) for path in paths}
+    for file in folder.iterdir():
+        if file.stem not in names:
+            file.unlink()
 
 
 def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> None:
@@ -187,7 +204,9 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     tiles: list[tuple[int, int, str | None]] = []
     unannotated, reason = 0, None
     size, um_per_px = (0, 0), None
+    preview = folder / f"{name}.png"
     try:
+        preview.unlink(missing_ok=True)  # of other options
         slide = open_slide(path, config.um_per_px)
         size, um_per_px = slide.size, slide.um_per_px
         slide.check_resolution(config.mpp, "--mpp")
@@ -217,7 +236,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
             reason = (
                 f"no annotations: none covers half of a tissue tile of {path.name}; correct them"
             )
-        write_preview(folder / f"{name}.png", name, slide, tissue, tiles, config)
+        write_preview(preview, name, slide, tissue, tiles, config)
     except DataError as error:
         if isinstance(error, files.StorageError):
             raise

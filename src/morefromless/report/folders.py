@@ -12,7 +12,8 @@ CONTENT_CLAUSES = {
     "index.html": "already has a page: open {}/index.html",
 }
 
-
+VALIDATION_FILE = "validation.md"
+"""The tables of `mfl validate`, in the folder that it writes."""
 GENERATOR_TAG = b'<meta name="generator" content="morefromless'
 """In the head of every page."""
 

@@ -15,7 +15,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
-from morefromless.report.folders import content_clause
+from morefromless.report.folders import VALIDATION_FILE, content_clause
 from morefromless.report.notes import notes
 from morefromless.report.parts import ExperimentSection, build_experiment_section, summary_of
 from morefromless.report.provenance import facts, runs_table
@@ -134,13 +134,17 @@ def _reproduction(folder: Path) -> Page:
 def _comparison(folder: Path) -> Page:
     results = Results.load(folder)
     file = _study_file("comparison", results, folder, ".")
-    data = results.data
+    data, runs = results.data, count(len(results.runs), "run")
     train, test = data.patches.get("train", 0), data.patches.get("test", 0)
+    command, title = "mfl compare", "Comparison"
+    lede = f"{runs} on {data.title}: {train:,} training and {test:,} test patches"
+    if (folder / VALIDATION_FILE).is_file():
+        command, title = "mfl validate", "External validation"
+        lede = f"{runs} on {results.config.store}, evaluated on {data.title}: {test:,} test patches"
     return Page(
-        command="mfl compare",
-        title=f"Comparison: {file.title}",
-        lede=f"{count(len(results.runs), 'run')} on {data.title}: {train:,} training and {test:,} "
-        f"test patches at {data.side} px.",
+        command=command,
+        title=f"{title}: {file.title}",
+        lede=f"{lede} at {data.side} px.",
         headlines=_verdicts(results),
         links=_links(folder, [folder]),
         parts=[_study_section(file, results, folder)],
@@ -188,6 +192,7 @@ def _verdicts(results: Results) -> list[str]:
 FILE_DESCRIPTIONS = {
     "report.html": "the page of this comparison alone",
     "results.md": "its tables in Markdown",
+    VALIDATION_FILE: "its tables next to those of the internal test patches",
     "results.tex": "its tables for LaTeX (booktabs)",
     "results.csv": "every number, one row per run and metric",
     "summary.csv": "means with intervals",

@@ -11,7 +11,7 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.analysis.layer_cka import count_batches
-from morefromless.analysis.represent import Similarities
+from morefromless.analysis.represent import RANDOM, Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.config import differences, to_flat
@@ -165,8 +165,9 @@ def _notes(result: Similarities) -> list[str]:
             "runs with equal seeds start from the same weights. Combinations share runs, so the "
             "standard deviation is not a standard error. A single combination has none."
         )
+    if any(RANDOM in (pair.a, pair.b) for pair in result.cka):
+        lines.append("'random' means untrained encoders of the same architecture.")
     lines += [
-        "'random' means untrained encoders of the same architecture.",
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.length} of batches of {study.train.batch}.",
     ]

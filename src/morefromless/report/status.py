@@ -11,8 +11,8 @@ from morefromless.errors import ConfigError
 from morefromless.report.content import PlanFile, read
 from morefromless.report.folders import content_clause
 from morefromless.report.terminal import say, shell_quote, show_table
-from morefromless.runner import PLANNED_FILE, planned_folders, status
-from morefromless.runs import Run, State
+from morefromless.runner import planned_folders, status
+from morefromless.runs import PLANNED_FILE, Run, State
 
 STATES: tuple[State, ...] = get_args(State)
 

@@ -8,6 +8,7 @@ import pandas as pd
 from morefromless import files
 from morefromless.analysis.validate import Validation
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
+from morefromless.report.folders import VALIDATION_FILE
 from morefromless.report.notes import (
     TESTS,
     accuracy_note,
@@ -43,7 +44,7 @@ def write(result: Validation) -> list[Path]:
     path = result.out / "validation.csv"
     files.write_csv(path, pd.concat([*tables, shifts], ignore_index=True))
     return [
-        report(result).write(result.out / "validation.md"),
+        report(result).write(result.out / VALIDATION_FILE),
         path,
         *result.external.save(result.out),
     ]

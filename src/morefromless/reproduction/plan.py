@@ -63,7 +63,12 @@ class Plan:
             elif unmet_need:
                 raise DataError(f"{name} cannot be run on {store.path}: {unmet_need}")
             else:
-                studies = {s: Study.of(c, store) for s, c in experiment.studies(setting).items()}
+                try:
+                    studies = {
+                        s: Study.of(c, store) for s, c in experiment.studies(setting).items()
+                    }
+                except ConfigError as error:  # it may be true of this experiment only
+                    raise ConfigError(f"{name} cannot be run on {store.path}: {error}") from error
                 entries.append(PlannedExperiment(name, experiment, studies))
         return cls(setting, entries, skipped)
 
