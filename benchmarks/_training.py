@@ -31,10 +31,11 @@ def train_with(clock: pl.Callback, store: Store, **options: Any) -> None:
 
     with (
         tempfile.TemporaryDirectory() as out,
-        mock.patch("morefromless.training.pretrain.curve_of", return_value=clock),
+        mock.patch("morefromless.training.loop.Curve", return_value=clock),
         progress.use_mode("quiet"),
     ):
-        train(from_flat(RunConfig, {"store": store.path, "out": Path(out) / "run", **options}))
+        run = {"store": store.path, "out": Path(out) / "run", "probe_every": 1}
+        train(from_flat(RunConfig, run | options))
 
 
 def bare_encoders(
