@@ -20,12 +20,12 @@ $(SETUP): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(SETUP) ## Run both controls on synthetic tissue (2 to 3 minutes on 2 cores)
+demo: $(SETUP) ## Run both controls on synthetic tissue (1 to 3 minutes on 2 cores)
 	$(BIN)/mfl demo --out runs/demo
 
 # Three processes with one thread each on two cores: while a test waits (for kills, queues, the
 # browser), another test uses its core. Processes that a test starts have one thread too.
-test: $(SETUP) ## Run the tests (6 to 10 minutes on 2 cores)
+test: $(SETUP) ## Run the tests (5 to 8 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
