@@ -57,6 +57,16 @@ def files_below(
         yield from (path for path in paths if path.suffix.lower() in suffixes)
 
 
+def slide_name(path: Path) -> str:
+    """The file name without extension, or that of the folder for DICOM.
+
+    >>> slide_name(Path("a/2.ome.tif")), slide_name(Path("a/3/x.dcm"))
+    ('2', '3')
+    """
+    name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
+    return name.removesuffix(".ome")
+
+
 def slide_parts(path: Path) -> list[Path]:
     """The files that a slide is read from.
 

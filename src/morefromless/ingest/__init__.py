@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from morefromless import files
 from morefromless.config import IngestConfig
+from morefromless.data.slide_files import slide_name
 from morefromless.data.store import Store
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
@@ -36,7 +37,6 @@ from morefromless.ingest.report import IngestReport
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
-from morefromless.ingest.tiling import remove_other_surveys
 from morefromless.locks import locked
 from morefromless.progress import Bar
 from morefromless.sources import Item, Source
@@ -217,7 +217,7 @@ def _build(
             assemble(work / "store", rows, selection, datasheet, provenance)
         with files.raising_storage_errors(config.store):
             if (work / "slides").is_dir():
-                remove_other_surveys(work / "slides", source.files())
+                _remove_other_slides(work / "slides", source.files())
                 _remove(work / "store" / "slides")  # left by an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)
@@ -243,6 +243,14 @@ def _discard_other_order(work: Path, provenance: dict[str, Any]) -> None:
         for name in ("store", "shards", path.name):
             _remove(work / name)
         (work / "shards").mkdir()
+
+
+def _remove_other_slides(folder: Path, paths: Sequence[Path]) -> None:
+    """Remove what an interrupted or failed command left for slides that are not among `paths`."""
+    names = {slide_name(path) for path in paths}
+    for file in folder.iterdir():
+        if file.stem not in names:
+            file.unlink()
 
 
 def _remove(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, is_ignored, read_annotations
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.lru_cache import LruCache
-from morefromless.data.slide_files import slide_files, slide_parts
+from morefromless.data.slide_files import slide_files, slide_name, slide_parts
 from morefromless.data.slide_readers import open_slide
 from morefromless.data.slides import Slide, rejection_reason
 from morefromless.data.tissue import find_tissue, tissue_tiles
@@ -173,7 +172,7 @@ class Tiles(Source):
 
 
 def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name -> slide. The name is the file name without extension, or the folder for DICOM.
+    """`slide_name` -> slide. Raises `DataError` if two slides have the same name.
 
     >>> list(named_slides([Path("a/1.svs"), Path("a/2.ome.tif"), Path("a/3/x.dcm")]))
     ['1', '2', '3']
@@ -184,19 +183,6 @@ def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
         if slides.setdefault(name, path.absolute()) != path.absolute():
             raise DataError(f"{slides[name]} and {path} are both named {name}; rename one.")
     return slides
-
-
-def slide_name(path: Path) -> str:
-    name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
-    return re.sub(r"\.ome$", "", name)
-
-
-def remove_other_surveys(folder: Path, paths: Sequence[Path]) -> None:
-    """Remove what an interrupted or failed command left for slides that are not among `paths`."""
-    names = {slide_name(path) for path in paths}
-    for file in folder.iterdir():
-        if file.stem not in names:
-            file.unlink()
 
 
 def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> None:
