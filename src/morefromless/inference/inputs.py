@@ -20,7 +20,7 @@ from morefromless.inference.patches import (
     is_picture,
 )
 from morefromless.inference.slides import SlidePatches, open_slides, open_tiles
-from morefromless.ingest.listing import no_patches
+from morefromless.ingest.listing import no_patches, skipped_kinds
 from morefromless.ingest.opening import open_images
 
 MAX_PATCH_SIDE = 1024
@@ -78,8 +78,7 @@ def remarks(
     """
     for patches in inputs:
         if patches.skipped_files:
-            counts = (f"{number:,} x {kind}" for kind, number in patches.skipped_files.items())
-            yield f"Skipped in {patches.name}: {', '.join(counts)}."
+            yield f"Skipped in {patches.name}: {skipped_kinds(patches.skipped_files)}."
         if patches.um_per_px is None and frozen.um_per_px is not None:
             yield (
                 f"{patches.name} does not state its magnification, and the encoder was trained at "

@@ -13,13 +13,22 @@ from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 
 
+def skipped_kinds(skipped: Mapping[str, int]) -> str:
+    """What a source skipped, as one list.
+
+    >>> skipped_kinds({"page": 1200, "hidden file": 1})
+    '1,200 x page, 1 x hidden file'
+    """
+    return ", ".join(f"{number:,} x {kind}" for kind, number in skipped.items())
+
+
 def no_patches(title: str, skipped: Mapping[str, int]) -> DataError:
     """Error for when a source has no patches, only other files.
 
     >>> str(no_patches("slides", {"file ending in '.svs'": 2}))
     "slides has no patches, only 2 x file ending in '.svs'; cut slides into tiles with mfl tile."
     """
-    only = ", ".join(f"{number:,} x {kind}" for kind, number in skipped.items())
+    only = skipped_kinds(skipped)
     slides = any(repr(suffix) in kind for suffix in SLIDE_ONLY_SUFFIXES for kind in skipped)
     return DataError(
         f"{title} has no patches{f', only {only}' if only else ''}; "

@@ -9,6 +9,7 @@ import numpy as np
 from morefromless.data.labels import tissue_classes
 from morefromless.data.store import Store
 from morefromless.errors import first_few
+from morefromless.ingest.listing import skipped_kinds
 from morefromless.modalities.image import image_spec
 
 
@@ -50,7 +51,6 @@ class IngestReport:
     def notes(self) -> list[str]:
         """The store's caveats, channel ranges, skipped parts of the source, and changed names."""
         omitted = self.store.meta.omitted
-        counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
         changes = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
         ranges = [
             f"{name} has the channels {', '.join(self.store.channels(name))}; use it as modality "
@@ -62,7 +62,7 @@ class IngestReport:
         return [
             *self.store.caveats,
             *ranges,
-            *[f"Skipped: {counts}."] * bool(omitted),
+            *[f"Skipped: {skipped_kinds(omitted)}."] * bool(omitted),
             *[f"Names changed to their normal form: {first_few(changes, 5)}."] * bool(changes),
         ]
 
